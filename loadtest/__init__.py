@@ -1,0 +1,6 @@
+"""Tools that load and judge a running gateway: a fake worker, a load generator, two reports.
+
+`python -m loadtest.fake_worker` speaks vLLM's wire and does what its script says;
+`python -m loadtest.bench` measures what the gateway adds to a request;
+`python -m loadtest.quality` measures how often its answers are right and what they cost.
+"""

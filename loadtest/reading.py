@@ -1,0 +1,146 @@
+"""Makes a script from JSON; every refusal names the key and says what fits."""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any, get_args
+
+from loadtest.failures import Failure, FailureKind
+from loadtest.script import LEVELS, Answer, Rule, Script, ToolCall
+
+
+def revised(script: Script, changes: Mapping[str, Any]) -> Script:
+    """Return a script with some keys replaced.
+
+    Raises:
+        ValueError: a key is unknown or its value does not fit; the message names it.
+    """
+    fields: dict[str, Any] = {}
+    for key, value in changes.items():
+        reader = _READERS.get(key)
+        if reader is None:
+            raise ValueError(f"script key {key!r} is unknown; use one of {sorted(_READERS)}")
+        fields["answers" if key == "answer" else key] = reader(key, value)
+    return replace(script, **fields)
+
+
+def _number(key: str, value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or value < 0:
+        raise ValueError(f"{key} must be a number of at least 0, not {value!r}")
+    return float(value)
+
+
+def _count(key: str, value: Any) -> int:
+    return int(_number(key, value))
+
+
+def _flag(key: str, value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise ValueError(f"{key} must be true or false, not {value!r}")  # noqa: TRY004
+    return value
+
+
+def _text(key: str, value: Any) -> str:
+    if not isinstance(value, str):
+        raise ValueError(f"{key} must be text, not {value!r}")  # noqa: TRY004
+    return value
+
+
+def _certainty(key: str, value: Any) -> tuple[float, ...]:
+    levels = value if isinstance(value, list) else [value]
+    numbers = tuple(
+        LEVELS.get(level, level) if isinstance(level, str) else level for level in levels
+    )
+    if not numbers or not all(isinstance(p, int | float) and 0 < p <= 1 for p in numbers):
+        raise ValueError(
+            f"{key} must be one of {sorted(LEVELS)}, a probability in (0, 1] or a list of them, "
+            f"not {value!r}"
+        )
+    return tuple(float(p) for p in numbers)
+
+
+def _mapping(key: str, value: Any, known: set[str]) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise ValueError(f"{key} must be an object, not {value!r}")  # noqa: TRY004
+    unknown = sorted(set(value) - known)
+    if unknown:
+        raise ValueError(f"{key}.{unknown[0]} is unknown; use one of {sorted(known)}")
+    return value
+
+
+def _answer(key: str, value: Any) -> Answer:
+    if isinstance(value, str):
+        return Answer(value)
+    fields = _mapping(key, value, {"text", "certainty", "reasoning", "tool_calls"})
+    certainty = fields.get("certainty")
+    return Answer(
+        _text(f"{key}.text", fields.get("text", "")),
+        None if certainty is None else _certainty(f"{key}.certainty", certainty),
+        _text(f"{key}.reasoning", fields.get("reasoning", "")),
+        tuple(_tool_call(f"{key}.tool_calls", call) for call in fields.get("tool_calls", ())),
+    )
+
+
+def _tool_call(key: str, value: Any) -> ToolCall:
+    fields = _mapping(key, value, {"name", "arguments"})
+    arguments = fields.get("arguments", {})
+    text = arguments if isinstance(arguments, str) else json.dumps(arguments)
+    return ToolCall(_text(f"{key}.name", fields.get("name")), text)
+
+
+def _one_answer(key: str, value: Any) -> tuple[Answer, ...]:
+    return () if value is None else (_answer(key, value),)
+
+
+def _answers(key: str, value: Any) -> tuple[Answer, ...]:
+    if not isinstance(value, list):
+        raise ValueError(f"{key} must be a list of answers, not {value!r}")  # noqa: TRY004
+    return tuple(_answer(f"{key}[{place}]", item) for place, item in enumerate(value))
+
+
+def _rule(key: str, value: Any) -> Rule:
+    fields = _mapping(key, value, {"contains", "answer", "answers"})
+    if ("answer" in fields) == ("answers" in fields):
+        raise ValueError(f"{key} needs either `answer` or `answers`")
+    answers = (
+        _answers(f"{key}.answers", fields["answers"])
+        if "answers" in fields
+        else _one_answer(f"{key}.answer", fields["answer"])
+    )
+    return Rule(_text(f"{key}.contains", fields.get("contains")), answers)
+
+
+def _rules(key: str, value: Any) -> tuple[Rule, ...]:
+    if not isinstance(value, list):
+        raise ValueError(f"{key} must be a list of rules, not {value!r}")  # noqa: TRY004
+    return tuple(_rule(f"{key}[{place}]", item) for place, item in enumerate(value))
+
+
+def _failure(key: str, value: Any) -> Failure | None:
+    if value is None:
+        return None
+    fields = _mapping(key, value, {"kind", "times", "status", "after_tokens", "retry_after_s"})
+    kind: FailureKind = fields.get("kind")  # type: ignore[assignment]  # checked below
+    if kind not in get_args(FailureKind):
+        raise ValueError(f"{key}.kind must be one of {get_args(FailureKind)}, not {kind!r}")
+    times, wait = fields.get("times"), fields.get("retry_after_s")
+    return Failure(
+        kind,
+        None if times is None else _count(f"{key}.times", times),
+        _count(f"{key}.status", fields.get("status", 500)),
+        _count(f"{key}.after_tokens", fields.get("after_tokens", 0)),
+        None if wait is None else _number(f"{key}.retry_after_s", wait),
+    )
+
+
+_READERS: dict[str, Callable[[str, Any], Any]] = {
+    "ttft_ms": _number,
+    "tokens_per_second": _number,
+    "tokens": _count,
+    "certainty": _certainty,
+    "answer": _one_answer,
+    "answers": _answers,
+    "rules": _rules,
+    "failure": _failure,
+    "healthy": _flag,
+}

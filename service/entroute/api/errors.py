@@ -1,0 +1,98 @@
+"""The one table from errors to statuses, and OpenAI's error body."""
+
+from typing import Any
+
+import orjson
+
+from entroute.errors import (
+    AuthenticationFailed,
+    BudgetExhausted,
+    ContextLengthExceeded,
+    DeadlineExceeded,
+    HeadersTooLarge,
+    InvalidRequest,
+    NotFound,
+    Overloaded,
+    PermissionDenied,
+    RequestError,
+    RequestTooLarge,
+    TierUnavailable,
+    WorkerError,
+    WorkerRejected,
+    WorkerTimeout,
+)
+
+STATUS: tuple[tuple[type[Exception], int, str, str | None], ...] = (
+    # error, status, OpenAI's type, default code; the first that fits counts
+    (ContextLengthExceeded, 400, "invalid_request_error", "context_length_exceeded"),
+    (InvalidRequest, 400, "invalid_request_error", None),
+    (AuthenticationFailed, 401, "authentication_error", "invalid_api_key"),
+    (PermissionDenied, 403, "permission_error", None),
+    (NotFound, 404, "invalid_request_error", None),
+    (RequestTooLarge, 413, "invalid_request_error", "request_too_large"),
+    (HeadersTooLarge, 431, "invalid_request_error", "headers_too_large"),
+    (BudgetExhausted, 400, "invalid_request_error", "budget_exhausted"),
+    (WorkerTimeout, 504, "server_error", "upstream_timeout"),
+    (DeadlineExceeded, 504, "server_error", "deadline_exceeded"),
+    (Overloaded, 503, "server_error", "overloaded"),
+    (TierUnavailable, 503, "server_error", "tier_unavailable"),
+    (WorkerError, 502, "server_error", "upstream_error"),
+)
+
+_RETRY_TIER_S = 5  # a health sweep brings a worker back
+
+
+def rendered(error: Exception) -> tuple[int, dict[str, Any], dict[str, str]]:
+    """Return status, body and headers of an error; 500 without details for one of ours."""
+    if isinstance(error, WorkerRejected):
+        code = error.code
+        return error.status, _body(error.message, "invalid_request_error", error.param, code), {}
+    for kind, status, type_, usual in STATUS:
+        if isinstance(error, kind):
+            code = getattr(error, "code", None) or usual
+            body = _body(_message(error), type_, _param(error), code)
+            return status, body, _headers(error, status)
+    body = _body(
+        "The gateway failed; the log has the details.", "server_error", None, "internal_error"
+    )
+    return 500, body, {}
+
+
+def event(error: Exception) -> bytes:
+    """Return an error as the last event of a stream."""
+    return b"data: " + orjson.dumps(rendered(error)[1]) + b"\n\n"
+
+
+def _body(message: str, type_: str, param: str | None, code: str | None) -> dict[str, Any]:
+    return {"error": {"message": message, "type": type_, "param": param, "code": code}}
+
+
+def _message(error: Exception) -> str:
+    """Workers' addresses are the operator's business: clients read which tier or phase failed."""
+    if isinstance(error, WorkerTimeout):
+        return f"A worker was too slow ({error.phase})."
+    if isinstance(error, WorkerError):
+        return "A worker failed to answer."
+    if isinstance(error, TierUnavailable):
+        return f"No worker of tier '{error.tier}' can be reached."
+    if isinstance(error, Overloaded):
+        return "The workers have no room now; retry later."
+    return str(error)
+
+
+def _param(error: Exception) -> str | None:
+    if isinstance(error, BudgetExhausted):
+        name = "deadline_ms" if error.limit == "deadline" else error.limit
+        return f"entroute.budget.{name}"
+    return error.param if isinstance(error, RequestError) else None
+
+
+def _headers(error: Exception, status: int) -> dict[str, str]:
+    if isinstance(error, Overloaded):
+        seconds = max(1, round(error.retry_after_s))
+        return {"retry-after": str(seconds), "x-should-retry": "true"}
+    if isinstance(error, TierUnavailable):
+        return {"retry-after": str(_RETRY_TIER_S), "x-should-retry": "true"}
+    if isinstance(error, BudgetExhausted | DeadlineExceeded):
+        return {"x-should-retry": "false"}
+    return {"www-authenticate": "Bearer"} if status == 401 else {}  # noqa: PLR2004

@@ -1,0 +1,103 @@
+"""Bodies and headers to the walk's words."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+from pydantic import ValidationError
+
+from entroute.api.schema import AnswerBody, ChatBody, EntrouteOptions, TextBody
+from entroute.errors import InvalidRequest
+from entroute.types import EMPTY, ChatRequest, Options
+
+HEADER_PREFIX = "x-entroute-"
+_JSON_OPTIONS = frozenset({"budget", "verifier", "explain", "quality"})
+
+PRIVATE_FIELDS = frozenset(
+    {"priority", "ignore_eos", "kv_transfer_params", "chat_template", "cache_salt"}
+)
+"""Engine-private fields: they reach past the gateway's accounting, fairness or isolation."""
+
+
+def chat_request(body: ChatBody, allowed: frozenset[str]) -> ChatRequest:
+    """Return what a chat completion asks.
+
+    Raises:
+        InvalidRequest: A field is not allowed, or contradicts another.
+    """
+    if body.top_logprobs and not body.logprobs:
+        raise InvalidRequest("top_logprobs needs logprobs: true.", param="top_logprobs")
+    return ChatRequest(
+        model=body.model,
+        messages=tuple(message.model_dump(exclude_unset=True) for message in body.messages),
+        n=body.n or 1,
+        max_tokens=body.max_completion_tokens or body.max_tokens,
+        temperature=body.temperature,
+        seed=body.seed,
+        logprobs=bool(body.logprobs),
+        top_logprobs=body.top_logprobs or 0,
+        extra=_extra(body, allowed),
+    )
+
+
+def text_request(body: TextBody, allowed: frozenset[str]) -> ChatRequest:
+    """Return what a text completion asks.
+
+    Raises:
+        InvalidRequest: A field is not allowed.
+    """
+    return ChatRequest(
+        model=body.model,
+        prompt=body.prompt if isinstance(body.prompt, str) else body.prompt[0],
+        n=body.n or 1,
+        max_tokens=body.max_tokens,
+        temperature=body.temperature,
+        seed=body.seed,
+        logprobs=body.logprobs is not None,
+        top_logprobs=body.logprobs or 0,
+        extra=_extra(body, allowed),
+    )
+
+
+def _extra(body: AnswerBody, allowed: frozenset[str]) -> Mapping[str, Any]:
+    extra = {name: value for name, value in (body.model_extra or {}).items() if value is not None}
+    for name in extra.keys() & PRIVATE_FIELDS - allowed:
+        raise InvalidRequest(
+            f"'{name}' is private to the engine and this server does not let clients set it.",
+            param=name,
+        )
+    return extra or EMPTY
+
+
+def options_of(body: Mapping[str, Any] | None, headers: Mapping[str, str]) -> Options:
+    """Return entroute's options from the body's `entroute` object and from headers; the body wins.
+
+    Raises:
+        InvalidRequest: An option is unknown or its value wrong; `param` is its path.
+    """
+    from_headers = {
+        name.removeprefix(HEADER_PREFIX): _header_value(name, value)
+        for name, value in headers.items()
+        if name.startswith(HEADER_PREFIX)
+    }
+    if not from_headers and not body:
+        return Options()
+    try:
+        return EntrouteOptions.model_validate({**from_headers, **(body or {})}).options()
+    except ValidationError as error:
+        first = error.errors()[0]
+        path = ".".join(str(part) for part in first["loc"])
+        where = f"entroute.{path}" if path.split(".")[0] in (body or {}) else HEADER_PREFIX + path
+        known = ", ".join(EntrouteOptions.model_fields)
+        unknown = first["type"] == "extra_forbidden"
+        message = f"Unknown option. Known options: {known}." if unknown else first["msg"]
+        raise InvalidRequest(f"{where}: {message}", param=where) from error
+
+
+def _header_value(name: str, value: str) -> Any:
+    if name.removeprefix(HEADER_PREFIX) not in _JSON_OPTIONS:
+        return value
+    try:
+        return orjson.loads(value)
+    except orjson.JSONDecodeError as error:
+        raise InvalidRequest(f"{name}: must be JSON.", param=name) from error

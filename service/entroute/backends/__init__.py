@@ -1,0 +1,1 @@
+"""Workers, their pools and what keeps them honest: balancing, health, retries, accounting."""

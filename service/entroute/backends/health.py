@@ -1,0 +1,98 @@
+"""Health sweeps: ask every worker which models it serves, again and again."""
+
+import asyncio
+import logging
+from collections.abc import Sequence
+
+import httpx
+
+from entroute.backends.pool import Member, Pool
+from entroute.protocols import Clock
+
+_LOG = logging.getLogger(__name__)
+
+
+class HealthSweeps:
+    """Keeps every pool's health up to date in the background.
+
+    A worker is healthy when `GET /v1/models` lists the tier's model. A worker that a call found
+    dead is asked again at the next sweep, not before.
+
+    Args:
+        pools: All pools.
+        client: HTTP client; speed does not matter here.
+        clock: Monotonic seconds.
+        interval_s: Seconds between sweeps, above 0.
+        timeout_s: Seconds a worker has to answer, above 0.
+    """
+
+    def __init__(
+        self,
+        pools: Sequence[Pool],
+        client: httpx.AsyncClient,
+        clock: Clock,
+        *,
+        interval_s: float,
+        timeout_s: float,
+    ) -> None:
+        self._pools = pools
+        self._client = client
+        self._clock = clock
+        self._interval_s = interval_s
+        self._timeout_s = timeout_s
+        self._task: asyncio.Task[None] | None = None
+        self.swept_at: float | None = None
+
+    @property
+    def age_s(self) -> float:
+        """Seconds since the last sweep, infinite before the first."""
+        return float("inf") if self.swept_at is None else self._clock() - self.swept_at
+
+    async def start(self) -> None:
+        """Sweep once, then keep sweeping in the background."""
+        await self.sweep()
+        self._task = asyncio.create_task(self._forever(), name="health-sweeps")
+
+    async def stop(self) -> None:
+        """End the background sweeps."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    async def sweep(self) -> None:
+        """Ask every worker once, all at the same time."""
+        await asyncio.gather(*(self._ask(m, p.tier) for p in self._pools for m in p.members))
+        self.swept_at = self._clock()
+
+    async def _forever(self) -> None:
+        while True:
+            await asyncio.sleep(self._interval_s)
+            await self.sweep()
+
+    async def _ask(self, member: Member, tier: str) -> None:
+        detail, context = await self._question(member)
+        if bool(detail) == member.healthy:
+            level = logging.WARNING if detail else logging.INFO
+            _LOG.log(
+                level, "worker %s of tier %s: %s", member.worker.url, tier, detail or "healthy"
+            )
+        member.healthy, member.detail = not detail, detail
+        member.context_length = context or member.context_length
+
+    async def _question(self, member: Member) -> tuple[str, int | None]:
+        """Return what is wrong with a worker ("" if nothing) and its context length if it tells."""
+        worker = member.worker
+        try:
+            response = await self._client.get(
+                f"{worker.url}/models", headers=worker.headers, timeout=self._timeout_s
+            )
+            response.raise_for_status()
+            served = {str(model["id"]): model for model in response.json()["data"]}
+        except httpx.HTTPError as error:
+            return f"{worker.url}/models: {type(error).__name__} {error}".rstrip(), None
+        except (ValueError, KeyError, TypeError):
+            return f"{worker.url}/models is no OpenAI model list", None
+        if worker.model not in served:
+            return f"{worker.url} serves {sorted(served)}, not '{worker.model}'", None
+        length = served[worker.model].get("max_model_len")
+        return "", length if isinstance(length, int) else None

@@ -1,0 +1,96 @@
+"""A backend that charges every call to a request's ledger, finished, failed or cancelled."""
+
+from contextlib import aclosing
+
+from entroute.calls import CallStream
+from entroute.errors import CallFailed, DeadlineExceeded, WorkerRejected
+from entroute.evidence import Trace
+from entroute.ledger import Ledger
+from entroute.protocols import Backend, Clock
+from entroute.spending import Usage
+from entroute.types import Call, Completion, Delta
+
+
+class Stopwatch:
+    """Adds up the time in which at least one upstream call is awaited.
+
+    Args:
+        trace: Its `upstream_s` is written.
+        clock: Monotonic seconds.
+    """
+
+    def __init__(self, trace: Trace, clock: Clock) -> None:
+        self._trace = trace
+        self._clock = clock
+        self._awaited = 0
+        self._since = 0.0
+
+    def __enter__(self) -> None:
+        if self._awaited == 0:
+            self._since = self._clock()
+        self._awaited += 1
+
+    def __exit__(self, *_: object) -> None:
+        self._awaited -= 1
+        if self._awaited == 0:
+            self._trace.upstream_s += self._clock() - self._since
+
+
+class Metered:
+    """Wraps a backend for one request.
+
+    Args:
+        backend: What answers.
+        ledger: Where calls are committed; each call must have been reserved there.
+        stopwatch: Shared by all backends of the request.
+    """
+
+    def __init__(self, backend: Backend, ledger: Ledger, stopwatch: Stopwatch) -> None:
+        self._backend = backend
+        self._ledger = ledger
+        self._stopwatch = stopwatch
+
+    async def complete(self, call: Call) -> Completion:
+        """Answer at once. See `Backend.complete`.
+
+        A call that failed or was cancelled had sent nothing that could be counted.
+        """
+        spent = Usage(calls=1, partial_calls=1)
+        try:
+            with self._stopwatch:
+                completion = await self._backend.complete(call)
+            spent = completion.usage
+            return completion
+        finally:
+            self._ledger.commit(call, spent)
+
+    async def stream(self, call: Call) -> CallStream:
+        """Answer piece by piece. See `Backend.stream`.
+
+        A cancelled call is charged what it had sent: the worker's continuous usage, else the
+        log-probability entries, else the pieces.
+        """
+        spent = Usage(calls=1, partial_calls=1)
+        try:
+            async with aclosing(self._backend.stream(call)) as pieces:
+                while True:
+                    with self._stopwatch:
+                        piece = await anext(pieces, None)
+                    if piece is None:
+                        return
+                    spent = piece.usage if isinstance(piece, Completion) else sent(spent, piece)
+                    yield piece
+        except (CallFailed, WorkerRejected, DeadlineExceeded):
+            self._ledger.mark(call, "discarded")
+            raise
+        finally:
+            self._ledger.commit(call, spent)
+
+
+def sent(before: Usage, piece: Delta) -> Usage:
+    """Return what a call has spent after one more piece."""
+    if piece.usage is not None:
+        told = piece.usage
+        return Usage(told.prompt_tokens, told.cached_tokens, told.completion_tokens, 1, 1)
+    tokens = len(piece.logprobs) or 1
+    return before + Usage(completion_tokens=tokens)

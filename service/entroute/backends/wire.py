@@ -1,0 +1,201 @@
+"""OpenAI's wire format as workers speak it: calls to bodies, answers to values.
+
+What differs between vLLM and llama.cpp's server is settled here: null contents in first and last
+chunks, legacy and chat-shaped log-probabilities of text completions, usage in every chunk or only
+in the last.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from entroute.errors import WorkerProtocolError
+from entroute.spending import Usage
+from entroute.types import EMPTY, Call, Completion, Delta, TokenLogprob
+
+Json = Mapping[str, Any]
+
+CHAT_PATH = "/chat/completions"
+TEXT_PATH = "/completions"
+
+_IMPOSSIBLE = -9999.0  # what OpenAI writes for a log-probability of minus infinity
+_MESSAGE_KNOWN = frozenset({"role", "content"})
+_CHOICE_KNOWN = frozenset({"index", "delta", "message", "text", "logprobs", "finish_reason"})
+
+
+def path_of(call: Call) -> str:
+    """Return the path below the worker's base URL."""
+    return CHAT_PATH if call.request.prompt is None else TEXT_PATH
+
+
+def body_of(call: Call, model: str, *, stream: bool) -> dict[str, Any]:
+    """Return the request body of one call: one choice, usage always reported."""
+    request = call.request
+    body: dict[str, Any] = {**request.extra, "model": model}
+    if request.prompt is None:
+        body["messages"] = request.messages
+    else:
+        body["prompt"] = request.prompt
+    if call.max_tokens is not None:
+        body["max_tokens"] = call.max_tokens
+    if request.temperature is not None:
+        body["temperature"] = request.temperature
+    if request.seed is not None:
+        body["seed"] = request.seed + call.sample
+    if request.logprobs or call.top_logprobs is not None:
+        k = max(request.top_logprobs, call.top_logprobs or 0)
+        body.update(
+            {"logprobs": True, "top_logprobs": k} if request.prompt is None else {"logprobs": k}
+        )
+    if stream:
+        body["stream"] = True
+        body["stream_options"] = {"include_usage": True, "continuous_usage_stats": True}
+    return body
+
+
+def usage_of(payload: Json | None) -> Usage | None:
+    """Return a worker's usage as one call's, or None where there is none."""
+    if not payload:
+        return None
+    details = payload.get("prompt_tokens_details") or EMPTY
+    return Usage(
+        prompt_tokens=int(payload.get("prompt_tokens") or 0),
+        cached_tokens=int(details.get("cached_tokens") or 0),
+        completion_tokens=int(payload.get("completion_tokens") or 0),
+        calls=1,
+    )
+
+
+def logprobs_of(choice: Json) -> tuple[TokenLogprob, ...]:
+    """Return a choice's log-probabilities in chat shape, whichever shape they came in."""
+    logprobs = choice.get("logprobs")
+    if not logprobs:
+        return ()
+    if "tokens" not in logprobs:
+        return tuple(logprobs.get("content") or ())
+    chosen = logprobs.get("token_logprobs") or ()
+    tops = logprobs.get("top_logprobs") or [None] * len(chosen)
+    return tuple(
+        {
+            "token": token,
+            "logprob": _IMPOSSIBLE if value is None else value,
+            "bytes": list(token.encode()),
+            "top_logprobs": [
+                {"token": other, "logprob": p, "bytes": list(other.encode())}
+                for other, p in sorted((top or {}).items(), key=lambda item: -item[1])
+            ],
+        }
+        for token, value, top in zip(logprobs["tokens"], chosen, tops, strict=False)
+    )
+
+
+def completion_of(payload: Json, call: Call) -> Completion:
+    """Return the completion in a body that was not streamed.
+
+    Raises:
+        WorkerProtocolError: It has no choice.
+    """
+    choices = payload.get("choices")
+    if not choices:
+        raise WorkerProtocolError("?", "the answer has no choices")
+    choice = choices[0]
+    message = choice.get("message") or {"content": choice.get("text")}
+    return Completion(
+        content=message.get("content") or "",
+        finish_reason=choice.get("finish_reason") or "stop",
+        usage=usage_of(payload.get("usage")) or Usage(calls=1, partial_calls=1),
+        model=payload.get("model", ""),
+        extra=_others(message, _MESSAGE_KNOWN),
+        choice_extra=_others(choice, _CHOICE_KNOWN),
+        logprobs=logprobs_of(choice),
+        call_id=call.id,
+    )
+
+
+def _others(mapping: Json, known: frozenset[str]) -> Json:
+    rest = {k: v for k, v in mapping.items() if k not in known and v is not None and v != []}
+    return rest or EMPTY
+
+
+class Fold:
+    """Folds the chunks of one streamed call into its completion."""
+
+    def __init__(self, call: Call) -> None:
+        self._call = call
+        self._content: list[str] = []
+        self._extra: dict[str, Any] = {}
+        self._choice_extra: dict[str, Any] = {}
+        self._logprobs: list[TokenLogprob] = []
+        self._finish_reason: str | None = None
+        self._model = ""
+        self._usage: Usage | None = None
+
+    def add(self, chunk: Json) -> Delta | None:
+        """Take one chunk; return its delta, or None when it holds nothing of the answer.
+
+        Raises:
+            WorkerProtocolError: The chunk is an error or not a chunk.
+        """
+        if not isinstance(chunk, dict) or "error" in chunk:
+            raise WorkerProtocolError("?", f"error in mid-stream: {str(chunk)[:200]}")
+        self._usage = usage_of(chunk.get("usage")) or self._usage
+        self._model = chunk.get("model") or self._model
+        choices = chunk.get("choices")
+        if not choices:
+            return None
+        choice = choices[0]
+        self._finish_reason = choice.get("finish_reason") or self._finish_reason
+        self._choice_extra.update(_others(choice, _CHOICE_KNOWN))
+        piece = choice.get("delta") or {"content": choice.get("text")}
+        content = piece.get("content") or ""
+        extra = _others(piece, _MESSAGE_KNOWN)
+        logprobs = logprobs_of(choice)
+        if not (content or extra or logprobs):
+            return None
+        self._content.append(content)
+        self._logprobs.extend(logprobs)
+        if extra:
+            merge_extra(self._extra, extra)
+        return Delta(content=content, extra=extra, logprobs=logprobs, usage=self._usage)
+
+    def completion(self) -> Completion:
+        """Return the whole.
+
+        Raises:
+            WorkerProtocolError: The stream ended without a finish reason.
+        """
+        if self._finish_reason is None:
+            raise WorkerProtocolError("?", "the stream ended without a finish reason")
+        return Completion(
+            content="".join(self._content),
+            finish_reason=self._finish_reason,
+            usage=self._usage
+            or Usage(completion_tokens=len(self._logprobs), calls=1, partial_calls=1),
+            model=self._model,
+            extra=self._extra or EMPTY,
+            choice_extra=self._choice_extra or EMPTY,
+            logprobs=tuple(self._logprobs),
+            call_id=self._call.id,
+        )
+
+
+def merge_extra(whole: dict[str, Any], piece: Json) -> None:
+    """Merge a delta's other fields into the message: tool calls by index, text by joining."""
+    for name, value in piece.items():
+        if name == "tool_calls":
+            _merge_tool_calls(whole.setdefault(name, []), value)
+        elif isinstance(value, str) and isinstance(whole.get(name), str):
+            whole[name] += value
+        else:
+            whole[name] = value
+
+
+def _merge_tool_calls(whole: list[dict[str, Any]], pieces: Sequence[Json]) -> None:
+    for piece in pieces:
+        index = int(piece.get("index", len(whole)))
+        while len(whole) <= index:
+            whole.append({"id": "", "type": "function", "function": {"name": "", "arguments": ""}})
+        target = whole[index]
+        target["id"] = piece.get("id") or target["id"]
+        function = piece.get("function") or EMPTY
+        target["function"]["name"] += function.get("name") or ""
+        target["function"]["arguments"] += function.get("arguments") or ""

@@ -1,0 +1,54 @@
+"""Calls in flight: their stream, a probe's head start, and reading one to its end."""
+
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+
+from entroute.errors import WorkerProtocolError
+from entroute.types import Call, Completion, Delta
+
+CallStream = AsyncGenerator[Delta | Completion, None]
+"""Deltas as they are made, then exactly one Completion."""
+
+
+class Head:
+    """A stream that a probe has begun and a strategy may go on with.
+
+    Args:
+        tier: Tier that makes it.
+        call: The call, already reserved.
+        seen: What the probe has read, in order.
+        rest: The live stream.
+    """
+
+    def __init__(
+        self, tier: str, call: Call, seen: Sequence[Delta | Completion], rest: CallStream
+    ) -> None:
+        self.tier = tier
+        self.call = call
+        self._seen = seen
+        self._rest = rest
+
+    async def stream(self) -> CallStream:
+        """Replay what was read, then go on."""
+        async with aclosing(self._rest):
+            for item in self._seen:
+                yield item
+            async for item in self._rest:
+                yield item
+
+    async def close(self) -> None:
+        """Cancel the call upstream."""
+        await self._rest.aclose()
+
+
+async def collect(stream: CallStream) -> Completion:
+    """Read a call to its end and return its completion.
+
+    Raises:
+        WorkerProtocolError: The stream ended without one.
+    """
+    async with aclosing(stream):
+        async for item in stream:
+            if isinstance(item, Completion):
+                return item
+    raise WorkerProtocolError("?", "the stream ended without a completion")

@@ -1,0 +1,31 @@
+"""How sure a model was of a run of tokens: one number in [0, 1] for gates, probes and verdicts."""
+
+from collections.abc import Sequence
+from math import exp
+
+from entroute.types import TokenLogprob, chosen_logprob, top_logprobs
+from entroute.uncertainty import entropy_lower, window_means
+
+GATE_TOP_LOGPROBS = 5
+"""Alternatives a token to ask for: entropy's lower bound changes little beyond five."""
+
+
+def token_entropy(token: TokenLogprob) -> float:
+    """Return a token's entropy in nats, a lower bound; its surprisal if no alternatives came."""
+    top = top_logprobs(token)
+    return entropy_lower(top) if top else -min(0.0, chosen_logprob(token))
+
+
+def confidence(tokens: Sequence[TokenLogprob], window: int) -> float | None:
+    """Return exp(-H), H the mean entropy of the least certain window of `window` tokens.
+
+    The reciprocal of that window's perplexity under the model's own distribution: 1 when every
+    token was certain, 1/k when the model hesitated between k equal choices throughout. A run
+    shorter than a window is one window. None when there are no tokens.
+
+    Source: least window confidence after DeepConf (2508.15260), with entropy in place of C_t.
+    """
+    if not tokens:
+        return None
+    entropies = [token_entropy(token) for token in tokens]
+    return exp(-max(window_means(entropies, min(window, len(entropies)))))

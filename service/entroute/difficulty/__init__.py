@@ -1,0 +1,16 @@
+"""How hard is a prompt: one file an estimator, each with its configuration.
+
+A new one is a module here plus its name in `DifficultyConfig`.
+"""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from entroute.difficulty.chain import ChainConfig
+from entroute.difficulty.lexical import LexicalConfig
+from entroute.difficulty.probe import ProbeConfig
+
+DifficultyConfig = Annotated[LexicalConfig | ProbeConfig | ChainConfig, Field(discriminator="kind")]
+
+__all__ = ["ChainConfig", "DifficultyConfig", "LexicalConfig", "ProbeConfig"]

@@ -1,0 +1,244 @@
+"""What the steps of the walk found and decided, and the one mutable value: `Trace`.
+
+Times are seconds, log-probabilities natural, scores and probabilities in [0, 1].
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from entroute.errors import Limit
+from entroute.spending import Charge, Usage
+from entroute.types import Completion
+
+StopReason = Literal[
+    "settled", "confident", "verified", "budget", "deadline", "exhausted", "escalated"
+]
+Result = Literal["running", "ok", "client_error", "server_error", "cancelled"]
+
+CacheResult = Literal["miss", "exact", "semantic", "bypass"]
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """How hard a prompt is.
+
+    Attributes:
+        difficulty: In [0, 1], 1 hardest; None when the estimator abstains.
+        source: Which estimator said so.
+        reason: Why, in words.
+        p_right: Calibrated probability of a right answer by tier; empty when not calibrated.
+        checkable: The answer form that the prompt asks for, or None.
+    """
+
+    difficulty: float | None
+    source: str
+    reason: str = ""
+    p_right: Mapping[str, float] = field(default_factory=dict)
+    checkable: str | None = None
+
+    @property
+    def abstained(self) -> bool:
+        """Whether the estimator has nothing to say about this prompt."""
+        return self.difficulty is None
+
+
+@dataclass(frozen=True, slots=True)
+class TierLoad:
+    """What a tier is busy with.
+
+    Attributes:
+        in_flight: Calls of this gateway.
+        workers: All workers of the tier.
+        healthy: Those of them that can be called.
+        waiting: Calls queued in the workers, None where unknown.
+        kv_use: Share of the workers' KV cache in use, [0, 1], None where unknown.
+    """
+
+    in_flight: int
+    workers: int
+    healthy: int
+    waiting: int | None = None
+    kv_use: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """A snapshot of every tier's load.
+
+    Attributes:
+        tiers: By tier name.
+        age_s: Seconds since the workers were last asked.
+    """
+
+    tiers: Mapping[str, TierLoad]
+    age_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What to spend: where, how, how much, and why.
+
+    Attributes:
+        tier: Tier to start on.
+        strategy: Name of the strategy.
+        reason: Why, in words.
+        predicted_quality: Probability of a right answer in [0, 1], or None when not calibrated.
+        predicted_cost_usd: Dollars, or None when not known.
+        alternatives: Other plans considered, best first, in words.
+        degraded: Parts whose absence forced this decision.
+    """
+
+    tier: str
+    strategy: str
+    reason: str
+    predicted_quality: float | None = None
+    predicted_cost_usd: float | None = None
+    alternatives: tuple[str, ...] = ()
+    degraded: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What a verifier thinks of one candidate.
+
+    Attributes:
+        score: In [0, 1], higher is better; meaningless when abstained.
+        reason: Why, in words.
+        abstained: Whether the verifier could not judge it.
+        answer: The canonical answer that was judged, or None when there is none.
+    """
+
+    score: float
+    reason: str = ""
+    abstained: bool = False
+    answer: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Escalation:
+    """A move to a higher tier.
+
+    Attributes:
+        source: Tier that was left.
+        target: Tier that took over.
+        reason: unsure, unavailable or context.
+        confidence: What the gate saw, in [0, 1], or None when it was not asked.
+    """
+
+    source: str
+    target: str
+    reason: Literal["unsure", "unavailable", "context"]
+    confidence: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a strategy returns: the answer and its evidence.
+
+    Attributes:
+        choices: The answer, one completion a choice, at least one.
+        strategy: Strategy that made it.
+        stop_reason: Why it stopped spending.
+        candidates: Completions it chose from.
+        verdicts: One for each candidate, same order; empty when none was judged.
+        verifier: Name of the verifier that judged, "" when none did.
+        charges: Every call of the request, probes and discarded ones too.
+        escalations: Moves between tiers, in order.
+        degraded: Parts that failed on the way.
+        cancelled: Calls that were cancelled because the decision no longer needed them.
+        failures: What the calls that failed said.
+    """
+
+    choices: tuple[Completion, ...]
+    strategy: str
+    stop_reason: StopReason
+    candidates: tuple[Completion, ...] = ()
+    verdicts: tuple[Verdict, ...] = ()
+    verifier: str = ""
+    charges: tuple[Charge, ...] = ()
+    escalations: tuple[Escalation, ...] = ()
+    degraded: tuple[str, ...] = ()
+    cancelled: int = 0
+    failures: tuple[str, ...] = ()
+
+    @property
+    def tier(self) -> str:
+        """The tier that made the answer."""
+        return self.choices[0].tier
+
+    @property
+    def usage(self) -> Usage:
+        """Everything spent, over all charges."""
+        return sum((charge.usage for charge in self.charges), Usage())
+
+
+@dataclass(slots=True)
+class Trace:
+    """The story of one request, written as it happens and recorded once.
+
+    Attributes:
+        request_id: As the client sees it.
+        endpoint: chat or completions.
+        started: Monotonic seconds at arrival.
+        streamed: Whether the client asked for a stream.
+        tenant: Who asked.
+        cache: What the cache had.
+        shared: Whether the answer is that of an identical request in flight.
+        estimate: Step 2.
+        decision: Step 3.
+        outcome: Step 4.
+        charges: Every call, also when there was no outcome.
+        degraded: Parts that failed on the way, in order.
+        result: How it ended for the client; running until then.
+        error: Name of the error that ended the request, or None.
+        exhausted: The budget limit that cut the request short, or None.
+        upstream_s: Seconds in which at least one upstream call was awaited.
+        client_s: Seconds spent waiting for the client to read a stream.
+        ttft_s: Seconds to the first piece of the answer, None if it was not streamed.
+        gaps_s: Seconds between the pieces after it.
+        finished: Monotonic seconds at the end for the client, or None while it runs.
+        last_piece: Monotonic seconds of the latest piece.
+        open_parts: Parts still running: the client's reading and the spending.
+    """
+
+    request_id: str
+    endpoint: str
+    started: float
+    streamed: bool = False
+    tenant: str = ""
+    cache: CacheResult | None = None
+    shared: bool = False
+    estimate: Estimate | None = None
+    decision: Decision | None = None
+    outcome: Outcome | None = None
+    charges: tuple[Charge, ...] = ()
+    degraded: list[str] = field(default_factory=list)
+    result: Result = "running"
+    error: str | None = None
+    exhausted: Limit | None = None
+    upstream_s: float = 0.0
+    client_s: float = 0.0
+    ttft_s: float | None = None
+    gaps_s: list[float] = field(default_factory=list)
+    finished: float | None = None
+    last_piece: float = 0.0
+    open_parts: int = 0
+
+    def note_piece(self, now: float) -> None:
+        """Note that a piece of a stream was released."""
+        if self.ttft_s is None:
+            self.ttft_s = now - self.started
+        else:
+            self.gaps_s.append(now - self.last_piece)
+        self.last_piece = now
+
+    def degrade(self, part: str) -> None:
+        """Note once that a part failed or was left out."""
+        if part not in self.degraded:
+            self.degraded.append(part)
+
+    def overhead_s(self, now: float) -> float:
+        """Return the gateway's own share of the time until `now`, or until the end."""
+        end = now if self.finished is None else self.finished
+        return max(0.0, end - self.started - self.upstream_s - self.client_s)

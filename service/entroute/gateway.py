@@ -1,0 +1,230 @@
+"""THE WALK. Read this first: what happens to a request, in order, never back up.
+
+    1 cache        seen before? then answer
+    2 difficulty   how hard is it?
+    3 routing      which tier, which strategy?
+    4 strategies   spend it
+    5 cache        remember it
+    6 telemetry    tell it, once
+
+A client that leaves closes the generator it reads, which cancels whatever is upstream.
+"""
+
+from asyncio import CancelledError
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+from entroute.cache.key import cache_key, cacheable, reads, worth_storing
+from entroute.cache.singleflight import Flights
+from entroute.errors import BudgetExhausted, CacheUnavailable, RequestError, WorkerRejected
+from entroute.evidence import Decision, Estimate, Load, Outcome, Result, Trace
+from entroute.opening import Ask, Opener
+from entroute.protocols import (
+    Cache,
+    Clock,
+    Estimator,
+    OutcomeStream,
+    Policy,
+    Run,
+    Strategy,
+    Streams,
+)
+from entroute.routing.plans import pinned_decision, usable_tiers
+from entroute.types import Delta
+
+
+class Recorder(Protocol):
+    """Takes finished traces."""
+
+    def record(self, trace: Trace) -> None:
+        """Write one trace."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What the walk is made of.
+
+    Attributes:
+        opener: Opens runs.
+        estimator: Step 2.
+        policy: Step 3.
+        strategies: Step 4, by name.
+        cache: Steps 1 and 5, None for no cache.
+        recorders: Step 6.
+        load: Reads the tiers' load.
+        fingerprint: Of everything configured that can change an answer.
+        clock: Monotonic seconds.
+    """
+
+    opener: Opener
+    estimator: Estimator
+    policy: Policy
+    strategies: Mapping[str, Strategy]
+    cache: Cache | None
+    recorders: Sequence[Recorder]
+    load: Callable[[], Load]
+    fingerprint: str
+    clock: Clock
+
+
+class Gateway:
+    """Leads requests through the walk.
+
+    Args:
+        parts: What the walk is made of.
+    """
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        self._flights = Flights()
+
+    async def close(self) -> None:
+        """Cancel the answers that are being made for several clients."""
+        await self._flights.close()
+
+    async def complete(self, ask: Ask) -> Outcome:
+        """Return the answer at once.
+
+        Raises:
+            EntrouteError: As the walk found; `entroute.api.errors` says what clients see.
+        """
+        async with aclosing(self.stream(ask)) as items:
+            async for item in items:
+                if isinstance(item, Outcome):
+                    return item
+        raise RuntimeError("the walk ended without an outcome")
+
+    async def stream(self, ask: Ask) -> OutcomeStream:
+        """Release deltas as they are made where the strategy can, then the outcome.
+
+        Raises:
+            EntrouteError: As `complete`.
+        """
+        trace = ask.trace
+        trace.tenant = ask.principal.tenant
+        self._begin(trace)
+        try:
+            async with aclosing(self._seen_or_spent(ask)) as items:
+                async for item in items:
+                    if isinstance(item, Outcome):
+                        trace.outcome, trace.result = item, "ok"
+                    since = self._parts.clock()
+                    if isinstance(item, Delta):
+                        trace.note_piece(since)
+                    yield item
+                    trace.client_s += self._parts.clock() - since
+        except (CancelledError, GeneratorExit):
+            trace.result = "cancelled" if trace.result == "running" else trace.result
+            raise
+        except Exception as error:
+            trace.error, trace.result = type(error).__name__, result_of(error)
+            raise
+        finally:
+            trace.finished = self._parts.clock()
+            self._end(trace)
+
+    async def _seen_or_spent(self, ask: Ask) -> OutcomeStream:
+        """1 cache: yield what is stored, or join an identical request, or spend."""
+        trace, cache = ask.trace, self._parts.cache
+        if cache is None or not cacheable(ask.request, ask.options):
+            trace.cache = "bypass"
+            source = self._spend(ask)
+        else:
+            key = cache_key(
+                ask.request,
+                ask.options,
+                ask.principal,
+                models=self._parts.opener.models,
+                fingerprint=self._parts.fingerprint,
+            )
+            trace.cache = "miss"
+            stored = await self._stored(cache, key, ask) if reads(ask.options) else None
+            if stored is not None:
+                trace.cache = "exact"
+                yield stored
+                return
+            leads, source = self._flights.subscribe(key, lambda: self._remember(ask, cache, key))
+            if not leads:
+                trace.cache, trace.shared = "exact", True
+        async with aclosing(source) as items:
+            async for item in items:
+                yield item
+
+    async def _spend(self, ask: Ask) -> OutcomeStream:
+        """2 difficulty, 3 routing, 4 strategy."""
+        trace = ask.trace
+        run = self._parts.opener.open(ask)
+        self._begin(trace)
+        try:
+            trace.decision = await self._decide(run)
+            for part in trace.decision.degraded:
+                trace.degrade(part)
+            strategy = self._parts.strategies[trace.decision.strategy]
+            if trace.streamed and isinstance(strategy, Streams):
+                async with aclosing(strategy.stream(run)) as items:
+                    async for item in items:
+                        yield self._charged(run, item) if isinstance(item, Outcome) else item
+            else:
+                yield self._charged(run, await strategy.run(run))
+        finally:
+            await run.close()
+            trace.exhausted = run.ledger.exhausted
+            trace.charges = run.ledger.charges
+            self._end(trace)
+
+    async def _decide(self, run: Run) -> Decision:
+        """2 difficulty and 3 routing; a request that names tier or strategy decides itself."""
+        parts, trace = self._parts, run.trace
+        if run.pinned is not None:
+            return pinned_decision(run, run.tier(run.pinned), parts.strategies)
+        if run.options.strategy is not None:
+            return pinned_decision(run, usable_tiers(run)[0], parts.strategies)
+        estimate: Estimate = await parts.estimator.estimate(run)
+        trace.estimate = estimate
+        return parts.policy.decide(run, estimate, parts.load())
+
+    def _charged(self, run: Run, outcome: Outcome) -> Outcome:
+        """Return the outcome with every call's charge and every degraded part."""
+        run.trace.charges = run.ledger.charges
+        return replace(outcome, charges=run.trace.charges, degraded=tuple(run.trace.degraded))
+
+    async def _remember(self, ask: Ask, cache: Cache, key: str) -> OutcomeStream:
+        """5 cache: store what the walk found, then hand it out."""
+        async with aclosing(self._spend(ask)) as items:
+            async for item in items:
+                if isinstance(item, Outcome) and worth_storing(item, ask.trace.degraded):
+                    await self._store(cache, key, item, ask.trace)
+                yield item
+
+    async def _stored(self, cache: Cache, key: str, ask: Ask) -> Outcome | None:
+        try:
+            return await cache.get(key)
+        except CacheUnavailable:
+            ask.trace.degrade("cache")
+            return None
+
+    async def _store(self, cache: Cache, key: str, outcome: Outcome, trace: Trace) -> None:
+        try:
+            await cache.put(key, outcome)
+        except CacheUnavailable:
+            trace.degrade("cache")
+
+    def _begin(self, trace: Trace) -> None:
+        """Open one more part of a request; it is recorded when the last is closed."""
+        trace.open_parts += 1
+
+    def _end(self, trace: Trace) -> None:
+        """6 telemetry: a leader that left goes on being charged while others read its answer."""
+        trace.open_parts -= 1
+        if trace.open_parts == 0:
+            for recorder in self._parts.recorders:
+                recorder.record(trace)
+
+
+def result_of(error: Exception) -> Result:
+    """Return whose fault an error is."""
+    client = isinstance(error, RequestError | BudgetExhausted | WorkerRejected)
+    return "client_error" if client else "server_error"

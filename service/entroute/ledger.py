@@ -1,0 +1,189 @@
+"""The ledger of one request: reserve the worst case, commit exactly once, release on cancel.
+
+It opens before difficulty is estimated, since a probe spends too. What is reserved and what is
+committed never exceed the budget together, whatever fails, as long as workers honour max_tokens.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+
+from entroute.errors import BudgetExhausted, Limit
+from entroute.spending import Budget, Charge, Price, Purpose, Usage
+from entroute.types import Call, ChatRequest
+
+UNKNOWN_CONTEXT = 32_768
+"""Tokens assumed for a worker that does not tell its context length."""
+
+_TEMPLATE_BYTES = 64  # more than any chat template adds to a message
+
+
+@dataclass(slots=True)
+class _Entry:
+    call: Call
+    tier: str
+    purpose: Purpose
+    worst: Usage
+    charge: Charge | None = None
+
+
+class Ledger:
+    """What one request has reserved and spent.
+
+    Args:
+        budget: Hard limits.
+        prices: By tier name; a tier without a price costs nothing.
+        clock: Monotonic seconds.
+
+    Attributes:
+        exhausted: The limit that last refused a call, or None.
+    """
+
+    def __init__(
+        self, budget: Budget, prices: Mapping[str, Price], clock: Callable[[], float]
+    ) -> None:
+        self.budget = budget
+        self._prices = prices
+        self._clock = clock
+        self._entries: dict[int, _Entry] = {}
+        self._next_id = 0
+        self.exhausted: Limit | None = None
+
+    def reserve(  # noqa: PLR0913 - each argument is one fact of the call, all but three optional
+        self,
+        tier: str,
+        request: ChatRequest,
+        purpose: Purpose,
+        *,
+        share: int = 1,
+        sample: int = 0,
+        top_logprobs: int | None = None,
+        context_length: int | None = None,
+    ) -> Call:
+        """Reserve the worst case of one call.
+
+        Args:
+            tier: Tier to be called.
+            request: What will be asked.
+            purpose: What for.
+            share: The call may take 1/share of what is left; above 1 in a fan-out.
+            sample: Index of the sample.
+            top_logprobs: Alternatives a token to ask for, None for what the client asked.
+            context_length: Tokens that the tier's workers can hold, None if unknown.
+
+        Raises:
+            BudgetExhausted: The worst case does not fit into what is left.
+        """
+        if self._clock() >= self.budget.deadline:
+            raise self._exhausted("deadline")
+        if self.calls_left < 1:
+            raise self._exhausted("max_calls")
+        context = context_length or UNKNOWN_CONTEXT
+        prompt = min(prompt_bound(request), context) if not request.has_images else context
+        fair = self._fair_tokens(tier, prompt, share)
+        generated = min(fair, request.max_tokens or context)
+        cap: int | None = generated
+        if request.max_tokens is None:
+            # Workers refuse a cap that does not fit beside the prompt, so none is sent unless
+            # the budget is what binds; two bytes a token is a safe guess of the prompt's size.
+            cap = None if fair >= context else min(generated, max(16, context - prompt // 2))
+        call = Call(
+            id=self._next_id,
+            request=request,
+            purpose=purpose,
+            deadline=self.budget.deadline,
+            sample=sample,
+            max_tokens=cap,
+            top_logprobs=top_logprobs,
+        )
+        self._next_id += 1
+        worst = Usage(prompt_tokens=prompt, completion_tokens=cap or generated, calls=1)
+        self._entries[call.id] = _Entry(call, tier, purpose, worst)
+        return call
+
+    def commit(self, call: Call, usage: Usage) -> None:
+        """Charge what a call really spent, in place of its reservation.
+
+        Raises:
+            RuntimeError: The call was committed or released before.
+        """
+        entry = self._entries.get(call.id)
+        if entry is None or entry.charge is not None:
+            raise RuntimeError(f"call {call.id} is settled already")
+        entry.charge = Charge(
+            call.id, entry.tier, entry.purpose, usage, self._price(entry.tier).cost(usage)
+        )
+
+    def release(self, call: Call) -> None:
+        """Give back the reservation of a call that spent nothing; nothing if it is settled."""
+        entry = self._entries.get(call.id)
+        if entry is not None and entry.charge is None:
+            del self._entries[call.id]
+
+    def mark(self, call: Call, purpose: Purpose) -> None:
+        """Say what a call turned out to be for."""
+        entry = self._entries.get(call.id)
+        if entry is None:
+            return
+        entry.purpose = purpose
+        if entry.charge is not None:
+            entry.charge = replace(entry.charge, purpose=purpose)
+
+    def affords(self, tier: str, request: ChatRequest, *, without: Call) -> bool:
+        """Whether one more call on `tier` would fit if `without` were cancelled now."""
+        entry = self._entries[without.id]
+        held, entry.worst = entry.worst, Usage()
+        try:
+            self.release(self.reserve(tier, request, "answer"))
+        except BudgetExhausted:
+            return False
+        finally:
+            entry.worst = held
+        return True
+
+    @property
+    def calls_left(self) -> int:
+        """Calls that may still be reserved."""
+        return self.budget.max_calls - len(self._entries)
+
+    @property
+    def charges(self) -> tuple[Charge, ...]:
+        """Every committed call, in the order of reservation."""
+        return tuple(e.charge for e in self._entries.values() if e.charge is not None)
+
+    def _fair_tokens(self, tier: str, prompt_tokens: int, share: int) -> int:
+        """Return how many tokens one of `share` calls may generate; at least 1."""
+        held = [(e.charge.usage if e.charge else e.worst) for e in self._entries.values()]
+        left = self.budget.max_generated_tokens - sum(usage.completion_tokens for usage in held)
+        if left < share:
+            raise self._exhausted("max_generated_tokens")
+        fair = left // share
+        if self.budget.max_cost_usd is None:
+            return fair
+        spent = sum(
+            self._price(e.tier).cost(u) for e, u in zip(self._entries.values(), held, strict=True)
+        )
+        price = self._price(tier)
+        money = (self.budget.max_cost_usd - spent) / share
+        money -= price.cost(Usage(prompt_tokens=prompt_tokens))
+        if money < 0 or (price.completion and money * 1e6 < price.completion):
+            raise self._exhausted("max_cost_usd")
+        return min(fair, int(money * 1e6 / price.completion)) if price.completion else fair
+
+    def _exhausted(self, limit: Limit) -> BudgetExhausted:
+        self.exhausted = limit
+        return BudgetExhausted(limit)
+
+    def _price(self, tier: str) -> Price:
+        return self._prices.get(tier, Price())
+
+
+def prompt_bound(request: ChatRequest) -> int:
+    """Return an upper bound of a request's prompt tokens: no token is shorter than a byte."""
+    declared = sum(
+        len(str(request.extra[key]))
+        for key in ("tools", "functions", "response_format")
+        if key in request.extra
+    )
+    calls = sum(len(str(message.get("tool_calls", ""))) for message in request.messages)
+    parts = max(1, len(request.messages))
+    return len(request.text.encode()) + declared + calls + parts * _TEMPLATE_BYTES

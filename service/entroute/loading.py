@@ -1,0 +1,108 @@
+"""Reads the configuration: file, then environment, then one message a wrong key."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from entroute.errors import ConfigurationError
+from entroute.settings import Settings
+
+PREFIX = "ENTROUTE_"
+SEPARATOR = "__"
+
+EMBEDDED: Mapping[str, Any] = {
+    "tiers": [
+        {
+            "name": "small",
+            "model": "qwen2.5-coder-0.5b",
+            "engine": {"kind": "llamacpp", "gguf": "qwen2.5-coder-0.5b-instruct"},
+            "price": {"prompt": 0.05, "completion": 0.10},
+        },
+        {
+            "name": "large",
+            "model": "qwen2.5-coder-1.5b",
+            "engine": {"kind": "llamacpp", "gguf": "qwen2.5-coder-1.5b-instruct"},
+            "price": {"prompt": 0.15, "completion": 0.30},
+        },
+    ],
+}
+"""What `entroute serve` starts without a file: two real models on this machine's CPU."""
+
+
+def load(path: Path | None, environment: Mapping[str, str]) -> Settings:
+    """Return the settings of a file (the embedded default without one) under an environment.
+
+    Raises:
+        ConfigurationError: The file cannot be read, or keys are wrong; every one is named.
+    """
+    data = dict(EMBEDDED) if path is None else _read(path)
+    for name in sorted(environment):
+        if name.startswith(PREFIX) and SEPARATOR in name:
+            keys = name.removeprefix(PREFIX).lower().split(SEPARATOR)
+            data = _overridden(data, keys, environment[name], name)
+    try:
+        return Settings.model_validate(data)
+    except ValidationError as error:
+        raise ConfigurationError(described(error, data, path)) from None
+
+
+def described(error: ValidationError, data: Any, path: Path | None) -> str:
+    """Return one line a wrong key: its path and what is wrong, never its value."""
+    lines = []
+    for item in error.errors(include_url=False, include_input=False, include_context=False):
+        place = _place(item["loc"], data)
+        message = item["msg"].removeprefix("Value error, ")
+        if item["type"] == "extra_forbidden":
+            message = "unknown key"
+        elif item["type"] == "union_tag_invalid":
+            message = message.split("Input tag ")[-1]
+        lines.append(f"  {place}: {message}" if place else f"  {message}")
+    source = "the embedded default" if path is None else str(path)
+    return "\n".join([f"{source} is not a valid configuration:", *lines])
+
+
+def _place(location: Sequence[int | str], data: Any) -> str:
+    """Return a dotted path as the file has it: without the tags that unions put into it."""
+    parts: list[str] = []
+    here = data
+    for part in location:
+        if isinstance(here, Mapping) and part not in here and here.get("kind") == part:
+            continue
+        parts.append(str(part))
+        if isinstance(here, Mapping):
+            here = here.get(part)
+        elif isinstance(here, list | tuple) and isinstance(part, int) and part < len(here):
+            here = here[part]
+        else:
+            here = None
+    return ".".join(parts)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigurationError(f"{path}: {error.strerror or error}") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"{path}: not valid YAML: {error}") from error
+    if not isinstance(data, dict):
+        raise ConfigurationError(f"{path}: must be a mapping of settings, such as 'tiers: [...]'")
+    return data
+
+
+def _overridden(node: Any, keys: Sequence[str], value: str, name: str) -> Any:
+    """Return a copy of `node` with one environment variable's value put at its path."""
+    if not keys:
+        return yaml.safe_load(value)
+    head, rest = keys[0], keys[1:]
+    if isinstance(node, list):
+        if not head.isdigit() or int(head) >= len(node):
+            raise ConfigurationError(f"{name}: '{head}' is no index of a list of {len(node)}")
+        copy = list(node)
+        copy[int(head)] = _overridden(node[int(head)], rest, value, name)
+        return copy
+    base = node if isinstance(node, Mapping) else {}
+    return {**base, head: _overridden(base.get(head), rest, value, name)}

@@ -1,0 +1,131 @@
+"""Before the walk: who may ask what of which tier, and with how much to spend."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from random import Random
+from typing import Any
+
+from entroute.backends.metered import Metered, Stopwatch
+from entroute.errors import ConfigurationError, NotFound, PermissionDenied
+from entroute.evidence import Trace
+from entroute.ledger import Ledger
+from entroute.protocols import Clock, Run, Tier, Verifier
+from entroute.spending import Budget, BudgetLimits
+from entroute.types import ChatRequest, Options, Principal
+
+AUTO = "auto"
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """One request as the edge hands it over.
+
+    Attributes:
+        request: What is asked.
+        options: entroute's own options.
+        principal: Who asks.
+        trace: Opened at arrival.
+    """
+
+    request: ChatRequest
+    options: Options
+    principal: Principal
+    trace: Trace
+
+
+class Opener:
+    """Opens runs: resolves the model, caps the budget, charges every tier's backend.
+
+    Args:
+        tiers: Returns all tiers as they are now, cheapest first.
+        limits: The server's own; must bound calls, tokens and time.
+        judge: Builds the verifier that a request describes.
+        clock: Monotonic seconds.
+        rng: Source of every random choice.
+
+    Raises:
+        ConfigurationError: A limit that must be set is not.
+    """
+
+    def __init__(
+        self,
+        tiers: Callable[[], tuple[Tier, ...]],
+        limits: BudgetLimits,
+        judge: Callable[[Mapping[str, Any]], Verifier],
+        clock: Clock,
+        rng: Random,
+    ) -> None:
+        if (
+            limits.max_calls is None
+            or limits.max_generated_tokens is None
+            or limits.deadline_s is None
+        ):
+            raise ConfigurationError(
+                "limits: max_calls, max_generated_tokens and deadline_s must be set"
+            )
+        self._tiers = tiers
+        self._limits = limits
+        self._judge = judge
+        self._clock = clock
+        self._rng = rng
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """Every model that may answer, for the cache key."""
+        return tuple(f"{tier.name}={tier.model}" for tier in self._tiers())
+
+    def open(self, ask: Ask) -> Run:
+        """Return the run of one request.
+
+        Raises:
+            NotFound: The model does not exist.
+            PermissionDenied: The principal may not use it.
+            InvalidRequest: The verifier option is wrong.
+        """
+        tiers = self._tiers()
+        pinned = _pinned(ask.request.model, tiers)
+        allowed = ask.principal.tiers
+        usable = tuple(t for t in tiers if allowed is None or t.name in allowed)
+        if not usable or (pinned is not None and pinned not in {t.name for t in usable}):
+            raise PermissionDenied(
+                f"Your key may not use the model '{ask.request.model}'.", param="model"
+            )
+        ledger = Ledger(self._budget(ask), {tier.name: tier.price for tier in tiers}, self._clock)
+        stopwatch = Stopwatch(ask.trace, self._clock)
+        option = ask.options.verifier
+        return Run(
+            request=ask.request,
+            options=ask.options,
+            principal=ask.principal,
+            tiers=tuple(replace(t, backend=Metered(t.backend, ledger, stopwatch)) for t in usable),
+            ledger=ledger,
+            trace=ask.trace,
+            clock=self._clock,
+            rng=self._rng,
+            pinned=pinned,
+            verifier=None if option is None else self._judge(option),
+        )
+
+    def _budget(self, ask: Ask) -> Budget:
+        limits = self._limits.capped(ask.principal.limits).capped(ask.options.limits)
+        return Budget(
+            max_calls=limits.max_calls or 1,
+            max_generated_tokens=limits.max_generated_tokens or 1,
+            deadline=ask.trace.started + (limits.deadline_s or 0.0),
+            max_cost_usd=limits.max_cost_usd,
+        )
+
+
+def _pinned(model: str, tiers: tuple[Tier, ...]) -> str | None:
+    """Return the tier that a model name pins, None for `auto`."""
+    if model == AUTO:
+        return None
+    for tier in tiers:
+        if model in {tier.name, tier.model}:
+            return tier.name
+    known = ", ".join([AUTO, *(t.name for t in tiers), *(t.model for t in tiers)])
+    raise NotFound(
+        f"The model '{model}' does not exist. Known models: {known}.",
+        param="model",
+        code="model_not_found",
+    )

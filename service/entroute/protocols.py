@@ -1,0 +1,269 @@
+"""Every seam on one page, one verb each; and `Run`, what a request carries through the walk."""
+
+from collections.abc import AsyncGenerator, Callable, Sequence
+from dataclasses import dataclass, field
+from random import Random
+from typing import Any, Protocol, runtime_checkable
+
+from entroute.calls import CallStream, Head
+from entroute.errors import ConfigurationError
+from entroute.evidence import Decision, Estimate, Load, Outcome, Trace, Verdict
+from entroute.ledger import Ledger
+from entroute.spending import Price, Purpose
+from entroute.types import Call, ChatRequest, Completion, Delta, Options, Principal
+
+Clock = Callable[[], float]
+"""Monotonic seconds."""
+
+OutcomeStream = AsyncGenerator[Delta | Outcome, None]
+"""Released deltas, never retracted, then exactly one Outcome."""
+
+
+class Backend(Protocol):
+    """Something that answers calls: a worker, a pool of them, or a wrapper around one."""
+
+    async def complete(self, call: Call) -> Completion:
+        """Answer at once.
+
+        Raises:
+            CallFailed: The worker failed, or there is none to call.
+            WorkerRejected: The worker found the request wrong.
+            DeadlineExceeded: The call's deadline passed.
+        """
+        ...
+
+    def stream(self, call: Call) -> CallStream:
+        """Answer piece by piece; closing the generator cancels the call upstream.
+
+        Raises:
+            CallFailed, WorkerRejected, DeadlineExceeded: As `complete`.
+        """
+        ...
+
+
+class Cache(Protocol):
+    """A store of finished answers."""
+
+    async def get(self, key: str) -> Outcome | None:
+        """Return the stored outcome or None.
+
+        Raises:
+            CacheUnavailable: The store cannot answer within its budget.
+        """
+        ...
+
+    async def put(self, key: str, outcome: Outcome) -> None:
+        """Store an outcome.
+
+        Raises:
+            CacheUnavailable: As `get`.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Let go of connections."""
+        ...
+
+
+class Estimator(Protocol):
+    """Says how hard a prompt is."""
+
+    async def estimate(self, run: "Run") -> Estimate:
+        """Return an estimate; abstain rather than fail."""
+        ...
+
+
+class Policy(Protocol):
+    """Picks tier and strategy; pure."""
+
+    def decide(self, run: "Run", estimate: Estimate, load: Load) -> Decision:
+        """Return what to spend.
+
+        Raises:
+            TierUnavailable: No tier that may be used has a worker.
+        """
+        ...
+
+
+class Strategy(Protocol):
+    """Spends compute on one request."""
+
+    @property
+    def name(self) -> str:
+        """The name clients and metrics know it by."""
+        ...
+
+    def supports(self, run: "Run") -> str | None:
+        """Return the path of a field that this strategy cannot honour, or None."""
+        ...
+
+    async def run(self, run: "Run") -> Outcome:
+        """Return the answer and its evidence.
+
+        Raises:
+            CallFailed, WorkerRejected, BudgetExhausted, DeadlineExceeded: No answer is left.
+        """
+        ...
+
+
+@runtime_checkable
+class Streams(Protocol):
+    """A strategy that can release its answer while it is made."""
+
+    def stream(self, run: "Run") -> OutcomeStream:
+        """Release deltas, then the outcome; the same rule as `run`."""
+        ...
+
+
+class Verifier(Protocol):
+    """Judges candidates."""
+
+    @property
+    def name(self) -> str:
+        """The name clients and metrics know it by."""
+        ...
+
+    async def score(
+        self, request: ChatRequest, candidates: Sequence[Completion]
+    ) -> tuple[Verdict, ...]:
+        """Return one verdict a candidate, same length and order; abstain rather than fail."""
+        ...
+
+
+class WorkerView(Protocol):
+    """What a balancer may know of a worker."""
+
+    @property
+    def in_flight(self) -> int:
+        """Calls of this gateway that the worker is answering."""
+        ...
+
+
+class Balancer(Protocol):
+    """Picks a worker."""
+
+    def pick(self, workers: Sequence[WorkerView]) -> int:
+        """Return the index of the worker to call; `workers` is never empty."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Tier:
+    """One tier as a request sees it.
+
+    Attributes:
+        name: As configured.
+        model: The model its workers serve.
+        backend: Where its calls go.
+        price: Of its tokens.
+        context_length: Tokens its workers can hold, None if unknown.
+        vision: Whether it takes images.
+        tools: Whether it takes tools.
+        available: Whether it has a worker that can be called.
+    """
+
+    name: str
+    model: str
+    backend: Backend
+    price: Price = field(default_factory=Price)
+    context_length: int | None = None
+    vision: bool = False
+    tools: bool = True
+    available: bool = True
+
+    def fits(self, request: ChatRequest) -> bool:
+        """Whether the tier declares what the request needs."""
+        return (self.vision or not request.has_images) and (self.tools or not request.has_tools)
+
+
+@dataclass(slots=True)
+class Run:
+    """One request on its way through the walk.
+
+    Attributes:
+        request: What was asked.
+        options: entroute's own options.
+        principal: Who asks.
+        tiers: Tiers the principal may use, cheapest first; their backends charge the ledger.
+        ledger: What is spent.
+        trace: The story so far.
+        clock: Monotonic seconds.
+        rng: Source of every random choice.
+        pinned: Tier the client named, or None under `auto`.
+        verifier: The verifier the client sent, or None.
+        head: A probe's live stream, until a strategy takes it.
+    """
+
+    request: ChatRequest
+    options: Options
+    principal: Principal
+    tiers: tuple[Tier, ...]
+    ledger: Ledger
+    trace: Trace
+    clock: Clock
+    rng: Random
+    pinned: str | None = None
+    verifier: Verifier | None = None
+    head: Head | None = None
+
+    @property
+    def decision(self) -> Decision:
+        """Step 3's result; only strategies and later steps may ask for it."""
+        if self.trace.decision is None:
+            raise RuntimeError("the decision is not made yet")
+        return self.trace.decision
+
+    def tier(self, name: str) -> Tier:
+        """Return a tier by name.
+
+        Raises:
+            ConfigurationError: There is none of that name for this principal.
+        """
+        for tier in self.tiers:
+            if tier.name == name:
+                return tier
+        raise ConfigurationError(f"no tier is named '{name}'")
+
+    def above(self, tier: Tier) -> Tier | None:
+        """Return the next larger tier that fits the request and has a worker, or None."""
+        larger = self.tiers[self.tiers.index(tier) + 1 :]
+        return next((t for t in larger if t.available and t.fits(self.request)), None)
+
+    def substitutes(self, tier: Tier) -> tuple[Tier, ...]:
+        """Return what may answer in a tier's place, larger tiers first; none if it is pinned."""
+        if self.pinned is not None:
+            return ()
+        place = self.tiers.index(tier)
+        others = (*self.tiers[place + 1 :], *reversed(self.tiers[:place]))
+        return tuple(t for t in others if t.available and t.fits(self.request))
+
+    def reserve(self, tier: Tier, purpose: Purpose, **facts: Any) -> Call:
+        """Reserve one call on `tier`; `facts` are `Ledger.reserve`'s optional arguments.
+
+        Raises:
+            BudgetExhausted: The worst case does not fit into what is left.
+        """
+        return self.ledger.reserve(
+            tier.name, self.request, purpose, context_length=tier.context_length, **facts
+        )
+
+    async def open(self, tier: Tier, *, top_logprobs: int | None = None) -> tuple[Call, CallStream]:
+        """Begin the answer on `tier`, going on with a probe's stream where there is one.
+
+        Raises:
+            BudgetExhausted: The worst case does not fit into what is left.
+        """
+        head, self.head = self.head, None
+        if head is not None and head.tier == tier.name:
+            self.ledger.mark(head.call, "answer")
+            return head.call, head.stream()
+        if head is not None:
+            await head.close()
+        call = self.reserve(tier, "answer", top_logprobs=top_logprobs)
+        return call, tier.backend.stream(call)
+
+    async def close(self) -> None:
+        """Cancel what is left of a probe that no strategy took."""
+        if self.head is not None:
+            await self.head.close()
+            self.head = None

@@ -1,0 +1,93 @@
+"""What policies share: which tiers can take a request, and which strategies can serve it."""
+
+from collections.abc import Mapping
+
+from entroute.errors import ContextLengthExceeded, InvalidRequest, PermissionDenied, TierUnavailable
+from entroute.evidence import Decision
+from entroute.protocols import Run, Strategy, Tier
+
+
+def usable_tiers(run: Run) -> tuple[Tier, ...]:
+    """Return the tiers that fit the request and have a worker, cheapest first.
+
+    Raises:
+        InvalidRequest: No tier takes what the request holds (images, tools).
+        ContextLengthExceeded: A completion alone is longer than any tier's context.
+        TierUnavailable: All that fit are down.
+    """
+    fitting = tuple(tier for tier in run.tiers if tier.fits(run.request))
+    if not fitting:
+        what, param = ("images", "messages") if run.request.has_images else ("tools", "tools")
+        raise InvalidRequest(f"No tier you may use takes {what}.", param=param)
+    wanted = run.request.max_tokens or 0
+    roomy = tuple(t for t in fitting if t.context_length is None or wanted < t.context_length)
+    if not roomy:
+        longest = max(tier.context_length or 0 for tier in fitting)
+        raise ContextLengthExceeded(
+            f"max_tokens is {wanted}, but the longest context of any tier is {longest} tokens.",
+            param="max_tokens",
+            code="context_length_exceeded",
+        )
+    up = tuple(tier for tier in roomy if tier.available)
+    if not up:
+        raise TierUnavailable(", ".join(tier.name for tier in roomy))
+    return up
+
+
+def refuse_quality(run: Run) -> None:
+    """Refuse a target quality where nothing predicts quality.
+
+    Raises:
+        InvalidRequest: The request names one.
+    """
+    if run.options.quality is not None:
+        raise InvalidRequest(
+            "The server's policy does not predict quality, so it cannot aim at one.",
+            param="entroute.quality",
+        )
+
+
+def pinned_decision(run: Run, tier: Tier, strategies: Mapping[str, Strategy]) -> Decision:
+    """Return the decision that the request itself makes: its strategy, or `single`.
+
+    Raises:
+        InvalidRequest: The strategy is unknown, or cannot honour a field of the request.
+        PermissionDenied: The principal may not use it.
+    """
+    refuse_quality(run)
+    name = run.options.strategy or "single"
+    strategy = strategies.get(name)
+    if strategy is None:
+        known = ", ".join(sorted(strategies))
+        raise InvalidRequest(
+            f"Unknown strategy '{name}'. Known strategies: {known}.", param="entroute.strategy"
+        )
+    if run.principal.strategies is not None and name not in run.principal.strategies:
+        raise PermissionDenied(
+            f"Your key may not use strategy '{name}'.", param="entroute.strategy"
+        )
+    field = strategy.supports(run)
+    if field is not None:
+        raise InvalidRequest(f"Strategy '{name}' cannot honour '{field}'.", param=field)
+    chosen = [
+        what for what, value in (("model", run.pinned), ("strategy", run.options.strategy)) if value
+    ]
+    return Decision(tier.name, name, f"the request names its {' and '.join(chosen)}")
+
+
+def first_supported(
+    run: Run, plans: tuple[tuple[Tier, str], ...], strategies: Mapping[str, Strategy]
+) -> tuple[Tier, str]:
+    """Return the first plan whose strategy the principal may use and the request allows.
+
+    Raises:
+        PermissionDenied: There is none.
+    """
+    allowed = run.principal.strategies
+    for tier, name in plans:
+        strategy = strategies.get(name)
+        if strategy is None or (allowed is not None and name not in allowed):
+            continue
+        if strategy.supports(run) is None:
+            return tier, name
+    raise PermissionDenied("Your key may use no strategy that can serve this request.")

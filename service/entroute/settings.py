@@ -1,0 +1,206 @@
+"""The configuration: one YAML file and `ENTROUTE_*` environment variables, unknown keys refused."""
+
+from pathlib import Path
+from typing import Annotated, Self
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
+
+from entroute.backends.balancing import BalancerKind
+from entroute.backends.worker import Timeouts
+from entroute.cache import CacheConfig, MemoryCacheConfig
+from entroute.difficulty import ChainConfig, DifficultyConfig
+from entroute.embedded.config import EngineConfig
+from entroute.opening import AUTO
+from entroute.routing import PolicyConfig, ThresholdConfig
+from entroute.spending import BudgetLimits, Price
+from entroute.strategies import DEFAULT_STRATEGIES, StrategyConfig
+
+Name = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/-]*$")]
+_LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ServerSettings(_Strict):
+    """The HTTP server."""
+
+    host: str = Field(default="127.0.0.1", description="Address to listen on.")
+    port: int = Field(
+        default=8080, ge=0, le=65535, description="Port to listen on, 0 for a free one."
+    )
+    allow_unauthenticated: bool = Field(
+        default=False, description="Listen beyond loopback although no `auth` is configured."
+    )
+    max_body_bytes: int = Field(
+        default=8 * 1024 * 1024, ge=1024, description="Largest request body accepted."
+    )
+    max_header_bytes: int = Field(
+        default=32 * 1024, ge=1024, description="Largest sum of request headers accepted."
+    )
+    keep_alive_s: float = Field(
+        default=5.0, gt=0, description="Seconds between keep-alive comments on a silent stream."
+    )
+    drain_s: float = Field(
+        default=30.0, ge=0, description="Seconds that open requests have to end after SIGTERM."
+    )
+    log_level: str = Field(
+        default="info", pattern="^(debug|info|warning|error)$", description="Least level logged."
+    )
+
+
+class WorkerSettings(_Strict):
+    """One replica of a model server."""
+
+    url: str = Field(description="Base URL of its OpenAI API, ending in `/v1`.")
+    api_key: SecretStr | None = Field(
+        default=None, description="Bearer key; give it by environment, not in the file."
+    )
+
+    @field_validator("url")
+    @classmethod
+    def _http(cls, url: str) -> str:
+        if not url.startswith(("http://", "https://")):
+            raise ValueError("must begin with http:// or https://")
+        return url.rstrip("/")
+
+
+class PriceSettings(_Strict):
+    """US dollars per million tokens."""
+
+    prompt: float = Field(default=0.0, ge=0, description="Per million prompt tokens.")
+    completion: float = Field(default=0.0, ge=0, description="Per million completion tokens.")
+
+    def build(self) -> Price:
+        """Return the price."""
+        return Price(self.prompt, self.completion)
+
+
+class TierSettings(_Strict):
+    """A tier: workers that serve one model, or an engine that entroute starts itself."""
+
+    name: Name = Field(description="Name of the tier, as clients may pin it.")
+    model: Name = Field(description="Model id that its workers serve.")
+    workers: tuple[WorkerSettings, ...] = Field(default=(), description="Its replicas.")
+    engine: EngineConfig | None = Field(
+        default=None, description="A local model server that entroute starts, watches and stops."
+    )
+    price: PriceSettings = Field(default=PriceSettings(), description="Price of its tokens.")
+    context_length: int | None = Field(
+        default=None, ge=1, description="Tokens a worker can hold; asked of vLLM when left out."
+    )
+    vision: bool = Field(default=False, description="Whether it takes images.")
+    tools: bool = Field(default=True, description="Whether it takes tools.")
+    balancer: BalancerKind = Field(default="least_loaded", description="Which worker is next.")
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Self:
+        if bool(self.workers) == (self.engine is not None):
+            raise ValueError("give either workers or an engine")
+        if AUTO in {self.name, self.model}:
+            raise ValueError(f"'{AUTO}' is the name under which the policy decides")
+        return self
+
+
+class TimeoutSettings(_Strict):
+    """How long a worker may take, in seconds."""
+
+    connect_s: float = Field(default=2.0, gt=0, description="Until a connection stands.")
+    first_token_s: float = Field(default=60.0, gt=0, description="To a stream's first piece.")
+    between_tokens_s: float = Field(default=30.0, gt=0, description="Between pieces of a stream.")
+    total_s: float = Field(default=600.0, gt=0, description="A whole call.")
+
+    def build(self) -> Timeouts:
+        """Return the timeouts."""
+        return Timeouts(**self.model_dump())
+
+
+class HealthSettings(_Strict):
+    """Health sweeps over all workers."""
+
+    interval_s: float = Field(default=5.0, gt=0, description="Seconds between sweeps.")
+    timeout_s: float = Field(default=2.0, gt=0, description="Seconds a worker has to answer.")
+
+
+class RetrySettings(_Strict):
+    """Retries before the first byte."""
+
+    attempts: int = Field(default=3, ge=1, le=10, description="Most workers tried for one call.")
+
+
+class LimitSettings(_Strict):
+    """The most that one request may spend, whatever its client asks."""
+
+    max_calls: int = Field(default=16, ge=1, le=1024, description="Calls to workers.")
+    max_generated_tokens: int = Field(default=65536, ge=1, description="Tokens over all calls.")
+    deadline_s: float = Field(default=300.0, gt=0, description="Seconds from arrival.")
+    max_cost_usd: float | None = Field(default=None, ge=0, description="Dollars over all calls.")
+
+    def build(self) -> BudgetLimits:
+        """Return the limits."""
+        return BudgetLimits(**self.model_dump())
+
+
+class AuthSettings(_Strict):
+    """Who may ask."""
+
+    keys_file: Path = Field(description="YAML file of API keys, hashed; see the operations page.")
+
+
+class Settings(_Strict):
+    """Everything that can be configured."""
+
+    server: ServerSettings = Field(default=ServerSettings(), description="The HTTP server.")
+    tiers: tuple[TierSettings, ...] = Field(min_length=1, description="Tiers, cheapest first.")
+    cache: CacheConfig = Field(default=MemoryCacheConfig(), description="Where answers are kept.")
+    difficulty: DifficultyConfig = Field(default=ChainConfig(), description="How hard is a prompt.")
+    policy: PolicyConfig = Field(default=ThresholdConfig(), description="What to spend on it.")
+    strategies: tuple[StrategyConfig, ...] = Field(
+        default=(), description="Strategies with other than their default settings."
+    )
+    limits: LimitSettings = Field(default=LimitSettings(), description="Caps of one request.")
+    timeouts: TimeoutSettings = Field(default=TimeoutSettings(), description="Of worker calls.")
+    health: HealthSettings = Field(default=HealthSettings(), description="Health sweeps.")
+    retries: RetrySettings = Field(default=RetrySettings(), description="Before the first byte.")
+    auth: AuthSettings | None = Field(default=None, description="API keys; none when left out.")
+    allow_fields: frozenset[str] = Field(
+        default=frozenset(),
+        description="Engine-private request fields that clients may send (priority, ignore_eos, "
+        "kv_transfer_params, chat_template, chat_template_kwargs, cache_salt).",
+    )
+
+    @property
+    def all_strategies(self) -> tuple[StrategyConfig, ...]:
+        """Every strategy, the configured settings in place of the defaults."""
+        given = {config.kind: config for config in self.strategies}
+        return tuple(given.get(config.kind, config) for config in DEFAULT_STRATEGIES)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        names = [name for tier in self.tiers for name in {tier.name, tier.model}]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(f"tiers: {', '.join(twice)} names more than one tier or model")
+        kinds = [config.kind for config in self.strategies]
+        if len(set(kinds)) < len(kinds):
+            raise ValueError("strategies: a kind is given twice")
+        self._check_policy()
+        if self.server.host not in _LOOPBACK and not (
+            self.auth or self.server.allow_unauthenticated
+        ):
+            raise ValueError(
+                f"server.host: {self.server.host} is reachable from other machines and no auth is "
+                "configured; set auth.keys_file, or server.allow_unauthenticated: true"
+            )
+        return self
+
+    def _check_policy(self) -> None:
+        known = {config.kind for config in DEFAULT_STRATEGIES}
+        policy = self.policy
+        strategy = policy.middle if isinstance(policy, ThresholdConfig) else policy.strategy
+        if strategy not in known:
+            raise ValueError(f"policy: no strategy is named '{strategy}'; {sorted(known)} are")
+        tiers = [tier.name for tier in self.tiers]
+        if not isinstance(policy, ThresholdConfig) and policy.tier not in {None, *tiers}:
+            raise ValueError(f"policy.tier: no tier is named '{policy.tier}'; {tiers} are")

@@ -1,0 +1,97 @@
+"""What several strategies share: reading one's own stream, and answering when a tier fails."""
+
+from collections.abc import Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, field
+
+from entroute.calls import CallStream
+from entroute.errors import CallFailed, WorkerRejected
+from entroute.evidence import Escalation, Outcome
+from entroute.protocols import OutcomeStream, Run, Tier
+from entroute.types import Call, Completion, Delta
+
+
+async def outcome_of(stream: OutcomeStream) -> Outcome:
+    """Read a strategy's stream to its end, for clients that did not ask for one.
+
+    Raises:
+        RuntimeError: The strategy ended without an outcome.
+    """
+    async with aclosing(stream) as items:
+        async for item in items:
+            if isinstance(item, Outcome):
+                return item
+    raise RuntimeError("a strategy ended without an outcome")
+
+
+def may_move(run: Run, tier: Tier, error: CallFailed | WorkerRejected) -> Tier | None:
+    """Return the tier that may answer after `error` on `tier`, or None if the error stands.
+
+    What one worker rejects every worker rejects, except a prompt that is too long for it: only
+    a larger tier can hold that.
+    """
+    if isinstance(error, WorkerRejected):
+        return run.above(tier) if error.out_of_context and run.pinned is None else None
+    return next(iter(run.substitutes(tier)), None)
+
+
+def move(run: Run, tier: Tier, target: Tier, error: CallFailed | WorkerRejected) -> Escalation:
+    """Note that `target` answers in place of `tier`."""
+    if isinstance(error, WorkerRejected):
+        return Escalation(tier.name, target.name, "context")
+    run.trace.degrade(f"tier:{tier.name}")
+    return Escalation(tier.name, target.name, "unavailable")
+
+
+def unreachable(moves: Sequence[Escalation]) -> set[str]:
+    """Return the tiers that were left because they failed, not because they were unsure."""
+    return {move.source for move in moves if move.reason != "unsure"}
+
+
+@dataclass(slots=True)
+class Opened:
+    """A call whose first piece has arrived.
+
+    Attributes:
+        tier: Tier that answers.
+        call: The call.
+        first: Its first piece.
+        rest: What follows; empty when `first` is the completion.
+        moves: Tiers that were tried before, in order.
+    """
+
+    tier: Tier
+    call: Call
+    first: Delta | Completion
+    rest: CallStream
+    moves: tuple[Escalation, ...] = field(default=())
+
+    async def pieces(self) -> CallStream:
+        """Yield the first piece and all that follows."""
+        async with aclosing(self.rest):
+            yield self.first
+            async for piece in self.rest:
+                yield piece
+
+
+async def open_answer(
+    run: Run, tier: Tier, *, top_logprobs: int | None = None, tried: Sequence[Escalation] = ()
+) -> Opened:
+    """Open the answer on `tier` and wait for its first piece, on another tier if that fails.
+
+    Raises:
+        CallFailed, WorkerRejected, BudgetExhausted, DeadlineExceeded: No tier can answer.
+    """
+    call, stream = await run.open(tier, top_logprobs=top_logprobs)
+    try:
+        first = await anext(stream)
+    except (CallFailed, WorkerRejected) as error:
+        target = may_move(run, tier, error)
+        if target is None or target.name in unreachable(tried):
+            raise
+        moves = (*tried, move(run, tier, target, error))
+        return await open_answer(run, target, top_logprobs=top_logprobs, tried=moves)
+    except BaseException:
+        await stream.aclose()
+        raise
+    return Opened(tier, call, first, stream, tuple(tried))

@@ -1,0 +1,178 @@
+"""`cascade`: stream a small tier once its first window looks sure, else start again larger."""
+
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from entroute.confidence import GATE_TOP_LOGPROBS, confidence
+from entroute.errors import CallFailed
+from entroute.evidence import Escalation, Outcome, StopReason, Verdict
+from entroute.protocols import OutcomeStream, Run
+from entroute.strategies.base import Opened, may_move, move, open_answer, outcome_of, unreachable
+from entroute.types import Completion, Delta, TokenLogprob
+
+
+class CascadeConfig(BaseModel):
+    """Gate on a held-back window of the small tier, escalate before anything is released."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    kind: Literal["cascade"] = "cascade"
+    window: int = Field(
+        default=32, ge=1, le=4096, description="Tokens held back while the gate decides."
+    )
+    smoothing: int = Field(
+        default=16, ge=1, le=4096, description="Tokens over which entropy is averaged."
+    )
+    threshold: float = Field(
+        default=0.8,
+        ge=0,
+        le=1,
+        description="Least confidence to release: exp(-entropy) of the least certain stretch.",
+    )
+
+    def build(self) -> "Cascade":
+        """Return the strategy."""
+        return Cascade(self.window, self.smoothing, self.threshold)
+
+
+@dataclass(slots=True)
+class _Held:
+    """What was held back of one tier, and what the gate saw in it."""
+
+    opened: Opened
+    pieces: list[Delta | Completion] = field(default_factory=list)
+    confidence: float | None = None
+    failure: CallFailed | None = None
+
+
+class Cascade:
+    """Cascade over the tiers from the decided one upwards.
+
+    The same rule holds streamed or not: only the held-back window is looked at, because released
+    text is never retracted. The last tier that can be reached is not gated.
+
+    Args:
+        window: Tokens held back.
+        smoothing: Tokens over which entropy is averaged.
+        threshold: Least confidence to release, in [0, 1].
+
+    Source: hybrid cascades on token uncertainty; gate signal after DeepConf (2508.15260).
+    """
+
+    name = "cascade"
+
+    def __init__(self, window: int, smoothing: int, threshold: float) -> None:
+        self._window = window
+        self._smoothing = smoothing
+        self._threshold = threshold
+
+    def supports(self, run: Run) -> str | None:
+        """Refuse several choices and tools: neither has one window to gate on."""
+        if run.request.n > 1:
+            return "n"
+        if run.request.has_tools:
+            return "tools"
+        return "entroute.verifier" if run.verifier is not None else None
+
+    async def run(self, run: Run) -> Outcome:
+        """Answer at once by the streamed rule. See `Strategy.run`."""
+        return await outcome_of(self.stream(run))
+
+    async def stream(self, run: Run) -> OutcomeStream:
+        """Hold back, gate, release or escalate. See `Streams.stream`."""
+        held, stop = await self._settle(run)
+        completion: Completion | None = None
+        async with aclosing(held.opened.rest) as rest:
+            for piece in held.pieces:
+                if isinstance(piece, Completion):
+                    completion = piece
+                else:
+                    yield piece
+            async for piece in rest:
+                if isinstance(piece, Completion):
+                    completion = piece
+                else:
+                    yield piece
+        if completion is None:
+            raise RuntimeError("a call ended without a completion")
+        yield self._outcome(completion, held, stop)
+
+    async def _settle(self, run: Run) -> tuple[_Held, StopReason]:
+        """Climb until a tier's window may be released; what it returns is still streaming."""
+        tier = run.tier(run.decision.tier)
+        moves: tuple[Escalation, ...] = ()
+        while True:
+            opened = await open_answer(run, tier, top_logprobs=GATE_TOP_LOGPROBS, tried=moves)
+            held = await self._hold_back(opened)
+            step, stop = self._gate(run, held)
+            if step is None:
+                return held, stop
+            await opened.rest.aclose()
+            run.ledger.mark(opened.call, "discarded")
+            moves = (*opened.moves, step)
+            tier = run.tier(step.target)
+
+    async def _hold_back(self, opened: Opened) -> _Held:
+        held = _Held(opened)
+        tokens: list[TokenLogprob] = []
+        piece: Delta | Completion = opened.first
+        try:
+            while True:
+                held.pieces.append(piece)
+                if isinstance(piece, Completion):
+                    break
+                tokens.extend(piece.logprobs)
+                if len(tokens) >= self._window:
+                    break
+                piece = await anext(opened.rest)
+        except CallFailed as error:
+            held.failure = error
+        held.confidence = confidence(tokens[: self._window], self._smoothing)
+        return held
+
+    def _gate(self, run: Run, held: _Held) -> tuple[Escalation | None, StopReason]:
+        """Return the move that the held-back window asks for, or why it may be released."""
+        opened = held.opened
+        if held.failure is not None:
+            return self._after_failure(run, held, held.failure), "escalated"
+        larger = run.above(opened.tier)
+        if larger is None or larger.name in unreachable(opened.moves):
+            if opened.tier.name != run.tiers[-1].name:
+                run.trace.degrade(f"tier:{run.tiers[-1].name}")
+            return None, "escalated" if opened.moves else "exhausted"
+        if held.confidence is None:
+            run.trace.degrade("gate")
+            return None, "exhausted"
+        if held.confidence >= self._threshold:
+            return None, "confident"
+        if not run.ledger.affords(larger.name, run.request, without=opened.call):
+            return None, "budget"
+        step = Escalation(opened.tier.name, larger.name, "unsure", held.confidence)
+        return step, "escalated"
+
+    def _after_failure(self, run: Run, held: _Held, failure: CallFailed) -> Escalation:
+        """Move on from a tier that failed before anything was released, or let it stand."""
+        target = may_move(run, held.opened.tier, failure)
+        if target is None or target.name in unreachable(held.opened.moves):
+            raise failure
+        return move(run, held.opened.tier, target, failure)
+
+    def _outcome(self, completion: Completion, held: _Held, stop: StopReason) -> Outcome:
+        seen = held.confidence
+        verdict = Verdict(
+            score=seen or 0.0,
+            reason=f"confidence of the first {self._window} tokens",
+            abstained=seen is None,
+        )
+        return Outcome(
+            choices=(completion,),
+            strategy=self.name,
+            stop_reason=stop,
+            candidates=(completion,),
+            verdicts=(verdict,),
+            verifier="confidence",
+            escalations=held.opened.moves,
+        )

@@ -1,0 +1,62 @@
+"""Several calls at once: their pieces in the order of arrival, each call cancellable alone."""
+
+import asyncio
+from contextlib import aclosing
+from typing import Self
+
+from entroute.calls import CallStream
+from entroute.errors import CallFailed, DeadlineExceeded, WorkerRejected
+from entroute.types import Completion, Delta
+
+Failure = CallFailed | WorkerRejected | DeadlineExceeded
+Arrival = Delta | Completion | Failure
+
+
+class Fanout:
+    """Runs call streams side by side; leaving the context cancels what still runs.
+
+    Each stream ends with a Completion or with the error that ended it, never with both.
+    """
+
+    def __init__(self) -> None:
+        self._arrivals: asyncio.Queue[tuple[int, Arrival]] = asyncio.Queue()
+        self._tasks: dict[int, asyncio.Task[None]] = {}
+
+    @property
+    def live(self) -> int:
+        """Calls that have neither ended nor been cancelled."""
+        return len(self._tasks)
+
+    def start(self, key: int, stream: CallStream) -> None:
+        """Begin to read a stream; its pieces arrive under `key`."""
+        self._tasks[key] = asyncio.create_task(self._read(key, stream))
+
+    async def next(self) -> tuple[int, Arrival]:
+        """Return the next piece of any live stream; only to be called while `live` is above 0."""
+        key, arrival = await self._arrivals.get()
+        if not isinstance(arrival, Delta):
+            await self._tasks.pop(key)
+        return key, arrival
+
+    async def cancel(self) -> int:
+        """Cancel all live calls and wait until they have; return how many they were."""
+        tasks = list(self._tasks.values())
+        self._tasks.clear()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        return len(tasks)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.cancel()
+
+    async def _read(self, key: int, stream: CallStream) -> None:
+        try:
+            async with aclosing(stream):
+                async for piece in stream:
+                    self._arrivals.put_nowait((key, piece))
+        except (CallFailed, WorkerRejected, DeadlineExceeded) as error:
+            self._arrivals.put_nowait((key, error))

@@ -1,0 +1,1 @@
+"""Beside the walk: metrics and log lines, made from finished traces."""

@@ -1,0 +1,69 @@
+"""`exact`: equality with an answer that the client knows."""
+
+from collections.abc import Sequence
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from entroute.answers import Answer, extract, same
+from entroute.evidence import Verdict
+from entroute.types import ChatRequest, Completion
+from entroute.verifiers.majority import answer_of
+from entroute.verifiers.symbolic import SymbolicEquality
+
+
+class ExactConfig(BaseModel):
+    """Score 1 for the reference answer, 0 for any other."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    kind: Literal["exact"] = "exact"
+    answer: str = Field(
+        min_length=1, max_length=1000, description="Number, choice letter, LaTeX or text."
+    )
+
+    def build(self, symbolic: SymbolicEquality) -> "Exact":
+        """Return the verifier."""
+        return Exact(self.answer, symbolic)
+
+
+class Exact:
+    """Scores equality with a reference: numbers by value, choices by letter, LaTeX by algebra.
+
+    Args:
+        reference: The right answer, in any writing that `answers.extract` reads.
+        symbolic: Decides equality of formulas.
+    """
+
+    name = "exact"
+
+    def __init__(self, reference: str, symbolic: SymbolicEquality) -> None:
+        self._symbolic = symbolic
+        self._reference = (
+            extract(reference)
+            or extract(rf"\boxed{{{reference}}}")
+            or Answer("text", reference.strip())
+        )
+
+    async def score(
+        self,
+        request: ChatRequest,
+        candidates: Sequence[Completion],
+    ) -> tuple[Verdict, ...]:
+        """Score each candidate on its own. See `Verifier.score`."""
+        return tuple([await self._judge(candidate) for candidate in candidates])
+
+    async def _judge(self, candidate: Completion) -> Verdict:
+        form = "auto" if self._reference.form == "boxed" else self._reference.form
+        answer = answer_of(candidate, form)
+        if answer is None:
+            return Verdict(0.0, "no answer can be read")
+        verdict = same(answer, self._reference)
+        if verdict is None:
+            verdict = await self._symbolic.same(answer.canonical, self._reference.canonical)
+        if verdict is None:
+            return Verdict(
+                0.0, "equality cannot be decided", abstained=True, answer=answer.canonical
+            )
+        words = "equals the reference" if verdict else "differs from the reference"
+        return Verdict(float(verdict), words, answer=answer.canonical)

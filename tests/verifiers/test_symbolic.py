@@ -1,0 +1,178 @@
+import asyncio
+import multiprocessing
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from entroute.verifiers.symbolic import SymbolicEquality
+
+TOWER = "9^{9^{9^{9}}}"
+
+
+@pytest.fixture
+async def algebra():
+    equality = SymbolicEquality(timeout_s=1.0)
+    yield equality
+    await equality.close()
+    assert multiprocessing.active_children() == []
+
+
+async def test_equal_and_unequal_formulas_are_told_apart_in_either_order(algebra):
+    pairs = [
+        ("\\frac{1}{2}", "0.5", True),
+        ("x^2+2x+1", "(x+1)^2", True),
+        ("2\\sqrt{2}", "\\sqrt{8}", True),
+        ("(5,\\infty)", "x>5", True),
+        ("\\pi", "3.14", False),
+        ("(1,2)", "(2,1)", False),
+        ("\\text{East}", "east", True),
+        ("east", "west", False),
+        ("east", "seat", None),
+        ("ab", "ba", True),
+        ("c \\cdot b", "bc", True),
+        ("18\\text{ cm}", "18", True),
+        ("a b c", "a d e", None),
+    ]
+    for a, b, equal in pairs:
+        assert await algebra.same(a, b) is equal, (a, b)
+        assert await algebra.same(b, a) is equal, (b, a)
+    assert (algebra.timeouts, algebra.crashes) == (0, 0)
+
+
+async def test_abstains_on_what_is_empty_long_or_not_maths(algebra):
+    assert await algebra.same("", "5") is None
+    assert await algebra.same("x" * 201, "x" * 201) is None
+    assert await algebra.same("\\frac{", "5") is None
+    assert await algebra.same("\0\ud800", "5") is None
+    assert (algebra.timeouts, algebra.crashes) == (0, 0)
+
+
+async def test_a_power_tower_times_out_without_blocking_and_the_next_comparison_works(algebra):
+    assert await algebra.same("1", "1.0") is True
+    started, ticks = time.monotonic(), 0
+    hostile = asyncio.create_task(algebra.same(TOWER, "2"))
+    while not hostile.done():
+        await asyncio.sleep(0.01)
+        ticks += 1
+    assert await hostile is None
+    assert 0.9 < time.monotonic() - started < 4
+    assert ticks > 20
+    assert (algebra.timeouts, algebra.crashes) == (1, 0)
+    assert await algebra.same("2x", "x+x") is True
+
+
+async def test_a_killed_child_is_an_abstention_and_is_replaced(algebra):
+    assert await algebra.same("1", "1.0") is True
+    hostile = asyncio.create_task(algebra.same(TOWER, "2"))
+    await asyncio.sleep(0.4)
+    kill_children()
+    assert await hostile is None
+    assert algebra.crashes == 1
+    assert await algebra.same("2x", "x+x") is True
+
+
+async def test_a_child_killed_while_idle_is_replaced(algebra):
+    assert await algebra.same("1", "1.0") is True
+    kill_children()
+    await asyncio.sleep(0.5)
+    assert await algebra.same("2x", "x+x") is True
+
+
+async def test_a_cancelled_caller_frees_the_child(algebra):
+    assert await algebra.same("1", "1.0") is True
+    waiting = [asyncio.create_task(algebra.same(TOWER, "2")) for _ in range(3)]
+    await asyncio.sleep(0.2)
+    for task in waiting:
+        task.cancel()
+    await asyncio.gather(*waiting, return_exceptions=True)
+    assert all(task.cancelled() for task in waiting)
+    assert await algebra.same("2x", "x+x") is True
+
+
+async def test_callers_in_a_queue_wait_no_longer_than_their_limits():
+    equality = SymbolicEquality(timeout_s=1.0, start_limit_s=0.3)
+    started = time.monotonic()
+    assert await asyncio.gather(*(equality.same(TOWER, "2") for _ in range(4))) == [None] * 4
+    assert time.monotonic() - started < 2.5
+    assert equality.timeouts == 4
+    await equality.close()
+    await equality.close()
+    assert await equality.same("1", "1") is None
+
+
+def test_any_text_gets_an_answer_that_ignores_order():
+    mathematical = st.lists(
+        st.sampled_from(
+            ["\\frac", "{", "}", "x", "1", "2", "+", "^", "(", ")", "\\sqrt", "=", ","]
+        ),
+        max_size=10,
+    ).map("".join)
+
+    async def both(pairs: list[tuple[str, str]]) -> list[tuple[bool | None, bool | None]]:
+        equality = SymbolicEquality(timeout_s=1.0)
+        try:
+            return [(await equality.same(a, b), await equality.same(b, a)) for a, b in pairs]
+        finally:
+            await equality.close()
+
+    @settings(max_examples=3, deadline=None, suppress_health_check=list(HealthCheck))
+    @given(st.lists(st.tuples(mathematical, mathematical), min_size=10, max_size=20))
+    def check(pairs):
+        for one, other in asyncio.run(both(pairs)):
+            assert one in (True, False, None)
+            assert one is other or None in (one, other)
+
+    check()
+
+
+def test_without_the_library_it_abstains():
+    script = (
+        "import asyncio, sys\n"
+        "sys.modules['math_verify'] = None\n"
+        "from entroute.verifiers.symbolic import SymbolicEquality\n"
+        "equality = SymbolicEquality()\n"
+        "print(equality.available, asyncio.run(equality.same('1', '1')))\n"
+        "asyncio.run(equality.close())\n"
+    )
+    assert run(script) == ("False None\n", "")
+
+
+def test_a_process_that_forgets_to_close_exits_cleanly():
+    script = (
+        "import asyncio\n"
+        "from entroute.verifiers.symbolic import SymbolicEquality\n"
+        "print(asyncio.run(SymbolicEquality().same('2x', 'x+x')))\n"
+    )
+    assert run(script) == ("True\n", "")
+
+
+def kill_children() -> None:
+    for child in multiprocessing.active_children():
+        child.kill()
+
+
+def run(script: str) -> tuple[str, str]:
+    source = Path(__file__).parents[2] / "service"
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", script],
+        env={**os.environ, "PYTHONPATH": str(source)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    return done.stdout, done.stderr
+
+
+@pytest.mark.parametrize(
+    "limits", [{"timeout_s": 0.0}, {"start_limit_s": -1.0}, {"workers": 0}], ids=str
+)
+def test_impossible_limits_are_refused(limits):
+    with pytest.raises(ValueError, match="timeout_s"):
+        SymbolicEquality(**limits)
