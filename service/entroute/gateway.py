@@ -75,11 +75,15 @@ class Gateway:
 
     Args:
         parts: What the walk is made of.
+
+    Attributes:
+        in_flight: Requests on their way.
     """
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
         self._flights = Flights()
+        self.in_flight = 0
 
     async def close(self) -> None:
         """Cancel the answers that are being made for several clients."""
@@ -105,6 +109,7 @@ class Gateway:
         """
         trace = ask.trace
         trace.tenant = ask.principal.tenant
+        self.in_flight += 1
         self._begin(trace)
         try:
             async with aclosing(self._seen_or_spent(ask)) as items:
@@ -124,6 +129,7 @@ class Gateway:
             raise
         finally:
             trace.finished = self._parts.clock()
+            self.in_flight -= 1
             self._end(trace)
 
     async def _seen_or_spent(self, ask: Ask) -> OutcomeStream:

@@ -128,12 +128,20 @@ class Ledger:
         if entry.charge is not None:
             entry.charge = replace(entry.charge, purpose=purpose)
 
-    def affords(self, tier: str, request: ChatRequest, *, without: Call) -> bool:
-        """Whether one more call on `tier` would fit if `without` were cancelled now."""
+    def affords(
+        self,
+        tier: str,
+        request: ChatRequest,
+        *,
+        without: Call,
+        sent: Usage,
+        context_length: int | None = None,
+    ) -> bool:
+        """Whether one more call on `tier` would fit if `without` were cancelled having `sent`."""
         entry = self._entries[without.id]
-        held, entry.worst = entry.worst, Usage()
+        held, entry.worst = entry.worst, sent
         try:
-            self.release(self.reserve(tier, request, "answer"))
+            self.release(self.reserve(tier, request, "answer", context_length=context_length))
         except BudgetExhausted:
             return False
         finally:

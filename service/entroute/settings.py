@@ -1,7 +1,7 @@
 """The configuration: one YAML file and `ENTROUTE_*` environment variables, unknown keys refused."""
 
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
@@ -169,6 +169,20 @@ class Settings(_Strict):
         description="Engine-private request fields that clients may send (priority, ignore_eos, "
         "kv_transfer_params, chat_template, chat_template_kwargs, cache_salt).",
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _default_kinds(cls, data: Any) -> Any:
+        """Let one override a field of a default part without repeating its kind."""
+        if not isinstance(data, dict):
+            return data
+        kinds = {"cache": "memory", "difficulty": "chain", "policy": "threshold"}
+        named = {
+            name: {"kind": kind, **data[name]}
+            for name, kind in kinds.items()
+            if isinstance(data.get(name), dict)
+        }
+        return {**data, **named}
 
     @property
     def all_strategies(self) -> tuple[StrategyConfig, ...]:

@@ -197,6 +197,19 @@ async def test_an_error_reaches_every_subscriber_after_what_came_before(
             await anext(stream)
 
 
+@pytest.mark.parametrize("ticks", range(8))
+async def test_a_reader_that_comes_at_any_tick_of_the_end_gets_the_error(
+    flights: Flights, ticks: int
+) -> None:
+    upstream = Upstream([], CallFailed("broken"))
+    upstream.allow()
+    _, stream = flights.subscribe("k", upstream.start)
+    for _ in range(ticks):
+        await asyncio.sleep(0)
+    with pytest.raises(CallFailed):
+        await anext(stream)
+
+
 async def test_an_error_that_nobody_reads_is_silent(flights: Flights) -> None:
     upstream = Upstream([], CallFailed("unread"))
     upstream.allow()

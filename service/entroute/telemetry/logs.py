@@ -29,6 +29,7 @@ def configure_logs(level: str, stream: TextIO = sys.stderr) -> None:
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(level.upper())
+    logging.getLogger("httpx").setLevel(logging.WARNING)  # one line a health probe is noise
     structlog.configure(
         processors=[
             structlog.stdlib.filter_by_level,

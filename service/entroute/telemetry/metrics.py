@@ -4,6 +4,7 @@ Labels come only from closed sets: endpoints, tiers, strategies, verifiers and r
 configuration or the code names.
 """
 
+from collections.abc import Callable
 from statistics import fmean
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
@@ -86,9 +87,11 @@ class Metrics:
         self._lookups = self._counter("cache_lookups", "Cache look-ups.", "kind", "result")
         self._exhausted = self._counter("budget_exhausted", "Requests cut by a limit.", "limit")
         self._degraded = self._counter("degraded", "Requests that did without a part.", "part")
-        self.in_flight = Gauge(
-            "entroute_requests_in_flight", "Requests on their way.", registry=registry
-        )
+
+    def export_in_flight(self, read: Callable[[], int]) -> None:
+        """Export how many requests are on their way, read at scrape."""
+        gauge = Gauge("entroute_requests_in_flight", "Requests on their way.", registry=self.registry)
+        gauge.set_function(read)
 
     def record(self, trace: Trace) -> None:
         """Write one finished trace."""

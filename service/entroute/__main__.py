@@ -1,0 +1,5 @@
+"""`python -m entroute`."""
+
+from entroute.cli import main
+
+main()

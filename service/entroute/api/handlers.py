@@ -1,0 +1,76 @@
+"""Exceptions to responses: OpenAI's error body everywhere, never FastAPI's 422."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import ORJSONResponse
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from entroute.api.errors import rendered
+from entroute.errors import EntrouteError, InvalidRequest
+
+Refused = Callable[[Request, Exception], None]
+
+
+def install(app: FastAPI, refused: Refused) -> None:
+    """Install the handlers; `refused` is told of requests that never reached the walk."""
+
+    async def of_ours(_: Request, error: Exception) -> Response:
+        return _response(error)
+
+    async def of_validation(request: Request, error: Exception) -> Response:
+        if not isinstance(error, RequestValidationError):
+            raise error
+        invalid = invalid_request(error)
+        refused(request, invalid)
+        return _response(invalid)
+
+    async def of_http(_: Request, error: Exception) -> Response:
+        if not isinstance(error, HTTPException):
+            raise error
+        body = {
+            "message": f"{error.detail}.",
+            "type": "invalid_request_error",
+            "param": None,
+            "code": None,
+        }
+        return ORJSONResponse({"error": body}, error.status_code, headers=error.headers)
+
+    app.add_exception_handler(EntrouteError, of_ours)
+    app.add_exception_handler(RequestValidationError, of_validation)
+    app.add_exception_handler(HTTPException, of_http)
+    app.add_exception_handler(Exception, of_ours)
+
+
+def invalid_request(error: RequestValidationError) -> InvalidRequest:
+    """Return the first thing that is wrong with a body, with its path as the client wrote it."""
+    first = error.errors()[0]
+    if first["type"] == "json_invalid":
+        detail = first.get("ctx", {}).get("error", "")
+        return InvalidRequest(f"The body is not valid JSON: {detail}.", code="invalid_json")
+    path = _path(first["loc"][1:], error.body)
+    if not path:
+        return InvalidRequest("The body must be a JSON object with content-type application/json.")
+    return InvalidRequest(f"{path}: {first['msg']}.", param=path)
+
+
+def _path(location: Sequence[int | str], body: Any) -> str:
+    """Return a dotted path without the names of union members that validation puts into it."""
+    parts: list[str] = []
+    here = body
+    for place, part in enumerate(location):
+        known = isinstance(here, dict) and part in here
+        inside = isinstance(here, list) and isinstance(part, int)
+        missing = isinstance(here, dict) and place == len(location) - 1
+        if known or inside or missing:
+            parts.append(str(part))
+            here = here[part] if known or (inside and int(part) < len(here)) else None
+    return ".".join(parts)
+
+
+def _response(error: Exception) -> Response:
+    status, body, headers = rendered(error)
+    return ORJSONResponse(body, status, headers=headers)

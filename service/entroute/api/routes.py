@@ -1,0 +1,100 @@
+"""Paths to their handlers."""
+
+from collections.abc import Callable
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Body, Request
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+from starlette.concurrency import run_in_threadpool
+from starlette.responses import Response
+
+from entroute.api.answering import Answering
+from entroute.api.parsing import StrictRoute
+from entroute.api.schema import ChatBody, TextBody
+from entroute.opening import AUTO
+from entroute.protocols import Tier
+
+_ERRORS: dict[int | str, dict[str, Any]] = {
+    code: {
+        "description": text,
+        "content": {
+            "application/json": {
+                "example": {
+                    "error": {
+                        "message": "messages: Field required.",
+                        "type": "invalid_request_error",
+                        "param": "messages",
+                        "code": None,
+                    }
+                }
+            }
+        },
+    }
+    for code, text in (
+        (400, "The request is wrong; `param` names the field."),
+        (401, "The API key is missing or unknown."),
+        (403, "The key may not use what was asked for."),
+        (404, "The model does not exist."),
+        (503, "No worker can be reached, or there is no room; see Retry-After."),
+        (504, "The deadline passed."),
+    )
+}
+
+
+def answer_routes(answering: Answering) -> APIRouter:
+    """Return the paths that answer prompts."""
+    router = APIRouter(prefix="/v1", tags=["answers"], responses=_ERRORS, route_class=StrictRoute)
+
+    @router.post("/chat/completions", summary="Create a chat completion")
+    async def chat_completions(request: Request, body: Annotated[ChatBody, Body()]) -> Response:
+        return await answering.chat(request, body)
+
+    @router.post("/completions", summary="Create a text completion")
+    async def completions(request: Request, body: Annotated[TextBody, Body()]) -> Response:
+        return await answering.text(request, body)
+
+    return router
+
+
+def model_routes(tiers: Callable[[], tuple[Tier, ...]], answering: Answering) -> APIRouter:
+    """Return the paths that list models: `auto`, every tier, every served model."""
+    router = APIRouter(prefix="/v1", tags=["models"])
+
+    def names(request: Request) -> list[str]:
+        allowed = answering.keys.principal(request.headers.get("authorization")).tiers
+        usable = [t for t in tiers() if allowed is None or t.name in allowed]
+        return list(dict.fromkeys([AUTO, *(t.name for t in usable), *(t.model for t in usable)]))
+
+    @router.get("/models", summary="List models")
+    async def models(request: Request) -> dict[str, Any]:
+        return {"object": "list", "data": [_model(name) for name in names(request)]}
+
+    return router
+
+
+def ops_routes(registry: CollectorRegistry, ready: Callable[[], str | None]) -> APIRouter:
+    """Return the operator's paths; `ready` says why the gateway is not, or None."""
+    router = APIRouter(tags=["operations"])
+
+    @router.get("/healthz", summary="Whether the process lives")
+    async def healthz() -> dict[str, str]:
+        return {"status": "ok"}
+
+    @router.get("/readyz", summary="Whether requests are taken")
+    async def readyz(response: Response) -> dict[str, str]:
+        reason = ready()
+        if reason is None:
+            return {"status": "ready"}
+        response.status_code = 503
+        return {"status": reason}
+
+    @router.get("/metrics", summary="Prometheus metrics")
+    async def metrics() -> Response:
+        page = await run_in_threadpool(generate_latest, registry)
+        return Response(page, media_type=CONTENT_TYPE_LATEST)
+
+    return router
+
+
+def _model(name: str) -> dict[str, Any]:
+    return {"id": name, "object": "model", "created": 0, "owned_by": "entroute"}
