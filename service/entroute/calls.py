@@ -2,8 +2,10 @@
 
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
+from dataclasses import replace
 
 from entroute.errors import WorkerProtocolError
+from entroute.spending import Usage
 from entroute.types import Call, Completion, Delta
 
 CallStream = AsyncGenerator[Delta | Completion, None]
@@ -52,3 +54,12 @@ async def collect(stream: CallStream) -> Completion:
             if isinstance(item, Completion):
                 return item
     raise WorkerProtocolError("?", "the stream ended without a completion")
+
+
+def spent_with(before: Usage, piece: Delta | Completion) -> Usage:
+    """Return what a call has spent after one more piece; partial until the completion."""
+    if isinstance(piece, Completion):
+        return piece.usage
+    if piece.usage is not None:
+        return replace(piece.usage, calls=1, partial_calls=1)
+    return before + Usage(completion_tokens=len(piece.logprobs) or 1)

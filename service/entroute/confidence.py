@@ -11,9 +11,16 @@ GATE_TOP_LOGPROBS = 5
 
 
 def token_entropy(token: TokenLogprob) -> float:
-    """Return a token's entropy in nats, a lower bound; its surprisal if no alternatives came."""
+    """Return a token's entropy in nats, a lower bound.
+
+    Its surprisal where no alternatives came, or where they cannot be probabilities: a worker that
+    reports nonsense makes a gate less sharp, it never fails a request.
+    """
     top = top_logprobs(token)
-    return entropy_lower(top) if top else -min(0.0, chosen_logprob(token))
+    try:
+        return entropy_lower(top) if top else -min(0.0, chosen_logprob(token))
+    except ValueError:
+        return -min(0.0, chosen_logprob(token))
 
 
 def confidence(tokens: Sequence[TokenLogprob], window: int) -> float | None:

@@ -145,9 +145,12 @@ class WorkerError(CallFailed):
     """
 
     def __init__(self, worker: str, detail: str) -> None:
-        super().__init__(f"worker {worker}: {detail}")
+        super().__init__(worker, detail)
         self.worker = worker
         self.detail = detail
+
+    def __str__(self) -> str:
+        return f"worker {self.worker}: {self.detail}"
 
 
 class WorkerUnavailable(WorkerError):

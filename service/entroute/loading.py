@@ -86,17 +86,28 @@ def _read(path: Path) -> dict[str, Any]:
         data = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigurationError(f"{path}: {error.strerror or error}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"{path}: not valid YAML: {error}") from error
+    except UnicodeDecodeError as error:
+        raise ConfigurationError(f"{path}: not UTF-8: {error.reason}") from error
+    except yaml.YAMLError as error:
+        # Not chained and not quoted: the parser's words hold the line, which may hold a secret.
+        raise ConfigurationError(f"{path}: not valid YAML{_where(error)}") from None
     if not isinstance(data, dict):
         raise ConfigurationError(f"{path}: must be a mapping of settings, such as 'tiers: [...]'")
     return data
 
 
+def _where(error: yaml.YAMLError) -> str:
+    mark = error.problem_mark if isinstance(error, yaml.MarkedYAMLError) else None
+    return "" if mark is None else f": line {mark.line + 1}, column {mark.column + 1}"
+
+
 def _overridden(node: Any, keys: Sequence[str], value: str, name: str) -> Any:
     """Return a copy of `node` with one environment variable's value put at its path."""
     if not keys:
-        return yaml.safe_load(value)
+        try:
+            return yaml.safe_load(value)
+        except yaml.YAMLError:
+            return value  # a secret that begins with @ or { is text, not YAML
     head, rest = keys[0], keys[1:]
     if isinstance(node, list):
         if not head.isdigit() or int(head) >= len(node):

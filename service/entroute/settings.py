@@ -167,7 +167,7 @@ class Settings(_Strict):
     allow_fields: frozenset[str] = Field(
         default=frozenset(),
         description="Engine-private request fields that clients may send (priority, ignore_eos, "
-        "kv_transfer_params, chat_template, chat_template_kwargs, cache_salt).",
+        "kv_transfer_params, chat_template, cache_salt).",
     )
 
     @model_validator(mode="before")

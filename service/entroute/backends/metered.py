@@ -2,13 +2,13 @@
 
 from contextlib import aclosing
 
-from entroute.calls import CallStream
+from entroute.calls import CallStream, spent_with
 from entroute.errors import CallFailed, DeadlineExceeded, WorkerRejected
 from entroute.evidence import Trace
 from entroute.ledger import Ledger
 from entroute.protocols import Backend, Clock
 from entroute.spending import Usage
-from entroute.types import Call, Completion, Delta
+from entroute.types import Call, Completion
 
 
 class Stopwatch:
@@ -78,19 +78,10 @@ class Metered:
                         piece = await anext(pieces, None)
                     if piece is None:
                         return
-                    spent = piece.usage if isinstance(piece, Completion) else sent(spent, piece)
+                    spent = spent_with(spent, piece)
                     yield piece
         except (CallFailed, WorkerRejected, DeadlineExceeded):
             self._ledger.mark(call, "discarded")
             raise
         finally:
             self._ledger.commit(call, spent)
-
-
-def sent(before: Usage, piece: Delta) -> Usage:
-    """Return what a call has spent after one more piece."""
-    if piece.usage is not None:
-        told = piece.usage
-        return Usage(told.prompt_tokens, told.cached_tokens, told.completion_tokens, 1, 1)
-    tokens = len(piece.logprobs) or 1
-    return before + Usage(completion_tokens=tokens)

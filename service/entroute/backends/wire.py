@@ -5,7 +5,8 @@ chunks, legacy and chat-shaped log-probabilities of text completions, usage in e
 in the last.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from entroute.errors import WorkerProtocolError
@@ -88,11 +89,22 @@ def logprobs_of(choice: Json) -> tuple[TokenLogprob, ...]:
     )
 
 
+@contextmanager
+def _openai_shaped() -> Iterator[None]:
+    """Turn what a payload of another shape raises into the one error it means."""
+    try:
+        yield
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+        detail = f"not OpenAI's wire format: {type(error).__name__} {error}"
+        raise WorkerProtocolError("?", detail) from error
+
+
+@_openai_shaped()
 def completion_of(payload: Json, call: Call) -> Completion:
     """Return the completion in a body that was not streamed.
 
     Raises:
-        WorkerProtocolError: It has no choice.
+        WorkerProtocolError: It has no choice, or is of another shape.
     """
     choices = payload.get("choices")
     if not choices:
@@ -129,6 +141,7 @@ class Fold:
         self._model = ""
         self._usage: Usage | None = None
 
+    @_openai_shaped()
     def add(self, chunk: Json) -> Delta | None:
         """Take one chunk; return its delta, or None when it holds nothing of the answer.
 

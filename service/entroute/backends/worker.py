@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -90,7 +90,7 @@ class Worker:
         started = self._clock()
         async with self._posted(call, "total", stream=False) as response:
             payload = await self._before(self._total(call, started), "total", call, response.read())
-        completion = wire.completion_of(self._json(payload), call)
+            completion = wire.completion_of(self._json(payload), call)
         latency = self._clock() - started
         return self._signed(completion, latency, latency)
 
@@ -102,13 +102,15 @@ class Worker:
         async with self._posted(call, "first_token", stream=True) as response:
             if "event-stream" not in response.content_type:
                 raise WorkerProtocolError(self.url, f"answered a stream as {response.content_type}")
-            async for chunk in self._chunks(response, call, started):
-                delta = fold.add(chunk)
-                if delta is not None:
-                    ttft = ttft or self._clock() - started
-                    yield replace(delta, tier=self.tier)
+            async with aclosing(self._chunks(response, call, started)) as chunks:
+                async for chunk in chunks:
+                    delta = fold.add(chunk)
+                    if delta is not None:
+                        ttft = ttft or self._clock() - started
+                        yield replace(delta, tier=self.tier)
+            completion = fold.completion()
         latency = self._clock() - started
-        yield self._signed(fold.completion(), ttft or latency, latency)
+        yield self._signed(completion, ttft or latency, latency)
 
     def _signed(self, completion: Completion, ttft: float, latency: float) -> Completion:
         return replace(completion, tier=self.tier, worker=self.url, ttft_s=ttft, latency_s=latency)
@@ -119,9 +121,8 @@ class Worker:
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         """Send the call; leaving early closes the connection, which cancels it upstream."""
         body = orjson.dumps(wire.body_of(call, self.model, stream=stream), default=dict)
-        until = self._total(call, self._clock())
-        if phase == "first_token":
-            until = min(until, self._clock() + self._timeouts.first_token_s)
+        now = self._clock()
+        until, phase = self._sooner(now + self._limit(phase), phase, self._total(call, now))
         self.in_flight += 1
         response = None
         try:
@@ -157,7 +158,7 @@ class Worker:
         total = self._total(call, started)
         done = False
         while data := await self._before(
-            min(until, total), phase, call, response.content.readany()
+            *self._sooner(until, phase, total), call, response.content.readany()
         ):
             for event in reader.feed(data):
                 if event == _DONE:
@@ -176,11 +177,19 @@ class Worker:
         except aiohttp.ConnectionTimeoutError as error:
             raise WorkerTimeout(self.url, "connect", self._timeouts.connect_s) from error
         except TimeoutError as error:
-            if self._clock() >= call.deadline:
+            if when >= call.deadline:
                 raise DeadlineExceeded(
                     "the deadline passed while a worker was answering"
                 ) from error
-            raise WorkerTimeout(self.url, phase, getattr(self._timeouts, f"{phase}_s")) from error
+            raise WorkerTimeout(self.url, phase, self._limit(phase)) from error
+
+    def _limit(self, phase: Phase) -> float:
+        return float(getattr(self._timeouts, f"{phase}_s"))
+
+    @staticmethod
+    def _sooner(until: float, phase: Phase, total: float) -> tuple[float, Phase]:
+        """Return the end of a phase or of the whole call, whichever comes first."""
+        return (until, phase) if until < total else (total, "total")
 
     def _total(self, call: Call, started: float) -> float:
         return min(call.deadline, started + self._timeouts.total_s)

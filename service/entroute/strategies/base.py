@@ -24,15 +24,20 @@ async def outcome_of(stream: OutcomeStream) -> Outcome:
     raise RuntimeError("a strategy ended without an outcome")
 
 
-def may_move(run: Run, tier: Tier, error: CallFailed | WorkerRejected) -> Tier | None:
+def may_move(
+    run: Run, tier: Tier, error: CallFailed | WorkerRejected, moves: Sequence[Escalation]
+) -> Tier | None:
     """Return the tier that may answer after `error` on `tier`, or None if the error stands.
 
     What one worker rejects every worker rejects, except a prompt that is too long for it: only
-    a larger tier can hold that.
+    a larger tier can hold that. A tier that `moves` left because it failed is not tried again.
     """
+    targets = run.substitutes(tier)
     if isinstance(error, WorkerRejected):
-        return run.above(tier) if error.out_of_context and run.pinned is None else None
-    return next(iter(run.substitutes(tier)), None)
+        larger = run.above(tier) if error.out_of_context else None
+        targets = tuple(t for t in targets if t == larger)
+    gone = unreachable(moves)
+    return next((target for target in targets if target.name not in gone), None)
 
 
 def move(run: Run, tier: Tier, target: Tier, error: CallFailed | WorkerRejected) -> Escalation:
@@ -86,8 +91,8 @@ async def open_answer(
     try:
         first = await anext(stream)
     except (CallFailed, WorkerRejected) as error:
-        target = may_move(run, tier, error)
-        if target is None or target.name in unreachable(tried):
+        target = may_move(run, tier, error, tried)
+        if target is None:
             raise
         moves = (*tried, move(run, tier, target, error))
         return await open_answer(run, target, top_logprobs=top_logprobs, tried=moves)

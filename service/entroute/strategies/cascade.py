@@ -6,10 +6,12 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from entroute.calls import spent_with
 from entroute.confidence import GATE_TOP_LOGPROBS, confidence
 from entroute.errors import CallFailed
 from entroute.evidence import Escalation, Outcome, StopReason, Verdict
-from entroute.protocols import OutcomeStream, Run
+from entroute.protocols import OutcomeStream, Run, Tier
+from entroute.spending import Usage
 from entroute.strategies.base import Opened, may_move, move, open_answer, outcome_of, unreachable
 from entroute.types import Completion, Delta, TokenLogprob
 
@@ -44,6 +46,7 @@ class _Held:
 
     opened: Opened
     pieces: list[Delta | Completion] = field(default_factory=list)
+    sent: Usage = field(default_factory=Usage)
     confidence: float | None = None
     failure: CallFailed | None = None
 
@@ -122,6 +125,7 @@ class Cascade:
         try:
             while True:
                 held.pieces.append(piece)
+                held.sent = spent_with(held.sent, piece)
                 if isinstance(piece, Completion):
                     break
                 tokens.extend(piece.logprobs)
@@ -140,23 +144,38 @@ class Cascade:
             return self._after_failure(run, held, held.failure), "escalated"
         larger = run.above(opened.tier)
         if larger is None or larger.name in unreachable(opened.moves):
-            if opened.tier.name != run.tiers[-1].name:
-                run.trace.degrade(f"tier:{run.tiers[-1].name}")
+            self._note_missing(run, opened.tier)
             return None, "escalated" if opened.moves else "exhausted"
         if held.confidence is None:
             run.trace.degrade("gate")
             return None, "exhausted"
         if held.confidence >= self._threshold:
             return None, "confident"
-        if not run.ledger.affords(larger.name, run.request, without=opened.call):
+        if not self._affords(run, larger, held):
             return None, "budget"
         step = Escalation(opened.tier.name, larger.name, "unsure", held.confidence)
         return step, "escalated"
 
+    def _affords(self, run: Run, larger: Tier, held: _Held) -> bool:
+        """Whether the budget holds a start on `larger` once this tier's call is cancelled."""
+        return run.ledger.affords(
+            larger.name,
+            run.request,
+            without=held.opened.call,
+            sent=held.sent,
+            context_length=larger.context_length,
+        )
+
+    def _note_missing(self, run: Run, tier: Tier) -> None:
+        """Note the larger tiers that would do but are down."""
+        for larger in run.tiers[run.tiers.index(tier) + 1 :]:
+            if larger.fits(run.request) and not larger.available:
+                run.trace.degrade(f"tier:{larger.name}")
+
     def _after_failure(self, run: Run, held: _Held, failure: CallFailed) -> Escalation:
         """Move on from a tier that failed before anything was released, or let it stand."""
-        target = may_move(run, held.opened.tier, failure)
-        if target is None or target.name in unreachable(held.opened.moves):
+        target = may_move(run, held.opened.tier, failure, held.opened.moves)
+        if target is None:
             raise failure
         return move(run, held.opened.tier, target, failure)
 

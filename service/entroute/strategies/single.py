@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict
 from entroute.errors import CallFailed, WorkerRejected
 from entroute.evidence import Escalation, Outcome
 from entroute.protocols import OutcomeStream, Run, Tier
-from entroute.strategies.base import may_move, move, open_answer, outcome_of, unreachable
+from entroute.strategies.base import may_move, move, open_answer, outcome_of
 from entroute.strategies.fanout import Fanout
 from entroute.types import Completion, Delta
 
@@ -47,8 +47,8 @@ class Single:
             completion = await tier.backend.complete(call)
         except (CallFailed, WorkerRejected) as error:
             run.ledger.mark(call, "discarded")
-            target = may_move(run, tier, error)
-            if target is None or target.name in unreachable(moves):
+            target = may_move(run, tier, error, moves)
+            if target is None:
                 raise
             return await self._ask(run, target, (*moves, move(run, tier, target, error)))
         return self._outcome((completion,), moves)

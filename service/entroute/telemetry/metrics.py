@@ -61,7 +61,11 @@ class Metrics:
             "endpoint",
         )
         self._tokens = self._counter(
-            "tokens", "Tokens as the workers count them.", "tier", "kind", "purpose"
+            "tokens",
+            "Tokens as the workers count them; prompt excludes cached.",
+            "tier",
+            "kind",
+            "purpose",
         )
         self._cost = self._counter("cost_usd", "Cost at the configured prices.", "tier")
         self._samples = self._counter(
@@ -90,8 +94,8 @@ class Metrics:
 
     def export_in_flight(self, read: Callable[[], int]) -> None:
         """Export how many requests are on their way, read at scrape."""
-        gauge = Gauge("entroute_requests_in_flight", "Requests on their way.", registry=self.registry)
-        gauge.set_function(read)
+        name, text = "entroute_requests_in_flight", "Requests on their way."
+        Gauge(name, text, registry=self.registry).set_function(read)
 
     def record(self, trace: Trace) -> None:
         """Write one finished trace."""

@@ -1,0 +1,277 @@
+from typing import Any
+
+import pytest
+
+from entroute.backends.wire import Fold, body_of, completion_of, path_of, usage_of
+from entroute.errors import WorkerProtocolError
+from entroute.spending import Usage
+from entroute.types import ChatRequest, Completion, Delta, chosen_logprob, top_logprobs
+from tests.fakes import a_call, a_request
+
+TEXT = ChatRequest(model="auto", prompt="6 times 7 is")
+
+
+def chunk(delta: dict[str, Any] | None, **choice: Any) -> dict[str, Any]:
+    return {"model": "m", "choices": [{"index": 0, "delta": delta, **choice}]}
+
+
+def folded(*chunks: dict[str, Any]) -> tuple[list[Delta], Completion]:
+    fold = Fold(a_call())
+    deltas = [delta for one in chunks if (delta := fold.add(one)) is not None]
+    return deltas, fold.completion()
+
+
+def test_a_body_asks_for_one_choice_of_the_workers_model_and_its_usage() -> None:
+    body = body_of(a_call(a_request(n=3)), "qwen", stream=True)
+    assert body == {
+        "model": "qwen",
+        "messages": ({"role": "user", "content": "What is 6 times 7?"},),
+        "stream": True,
+        "stream_options": {"include_usage": True, "continuous_usage_stats": True},
+    }
+
+
+def test_a_whole_answer_is_not_asked_to_stream() -> None:
+    assert set(body_of(a_call(), "qwen", stream=False)) == {"model", "messages"}
+
+
+def test_each_sample_of_a_seeded_request_gets_its_own_seed() -> None:
+    request = a_request(seed=7, temperature=0.5)
+    bodies = [body_of(a_call(request, sample=i), "m", stream=False) for i in range(3)]
+    assert [body["seed"] for body in bodies] == [7, 8, 9]
+    assert all(body["temperature"] == 0.5 for body in bodies)
+
+
+def test_nothing_is_sent_that_was_not_asked_for() -> None:
+    body = body_of(a_call(), "m", stream=False)
+    assert not {"seed", "temperature", "max_tokens", "logprobs", "n"} & set(body)
+
+
+def test_the_calls_cap_and_unknown_fields_are_passed_on() -> None:
+    request = a_request(max_tokens=100, extra={"min_p": 0.1, "model": "spoofed"})
+    body = body_of(a_call(request, max_tokens=40), "m", stream=False)
+    assert (body["max_tokens"], body["min_p"], body["model"]) == (40, 0.1, "m")
+
+
+@pytest.mark.parametrize(
+    ("request_", "ours", "expected"),
+    [
+        (a_request(logprobs=True, top_logprobs=2), None, {"logprobs": True, "top_logprobs": 2}),
+        (a_request(logprobs=True, top_logprobs=2), 5, {"logprobs": True, "top_logprobs": 5}),
+        (a_request(logprobs=True, top_logprobs=9), 5, {"logprobs": True, "top_logprobs": 9}),
+        (a_request(), 5, {"logprobs": True, "top_logprobs": 5}),
+        (ChatRequest(model="auto", prompt="x", logprobs=True), None, {"logprobs": 0}),
+        (TEXT, 5, {"logprobs": 5}),
+    ],
+)
+def test_log_probabilities_are_asked_in_the_endpoints_own_way(
+    request_: ChatRequest, ours: int | None, expected: dict[str, Any]
+) -> None:
+    body = body_of(a_call(request_, top_logprobs=ours), "m", stream=False)
+    assert {k: v for k, v in body.items() if "logprobs" in k} == expected
+
+
+def test_a_text_completion_has_its_own_path_and_prompt() -> None:
+    assert path_of(a_call()) == "/chat/completions"
+    assert path_of(a_call(TEXT)) == "/completions"
+    body = body_of(a_call(TEXT), "m", stream=False)
+    assert body["prompt"] == "6 times 7 is"
+    assert "messages" not in body
+
+
+def test_usage_reads_cached_tokens_and_missing_parts_as_zero() -> None:
+    full = {"prompt_tokens": 9, "completion_tokens": 2, "prompt_tokens_details": None}
+    assert usage_of(full) == Usage(9, 0, 2, 1)
+    assert usage_of({"prompt_tokens": 9, "prompt_tokens_details": {"cached_tokens": 4}}) == Usage(
+        9, 4, 0, 1
+    )
+    assert usage_of(None) is None
+
+
+def test_a_whole_chat_answer_is_read() -> None:
+    entry = {"token": "42", "logprob": -0.1, "bytes": [52, 50], "top_logprobs": []}
+    payload = {
+        "model": "m",
+        "choices": [
+            {
+                "index": 0,
+                "message": {
+                    "role": "assistant",
+                    "content": "42",
+                    "reasoning_content": "easy",
+                    "refusal": None,
+                    "tool_calls": [],
+                },
+                "logprobs": {"content": [entry]},
+                "finish_reason": "stop",
+                "stop_reason": 7,
+            }
+        ],
+        "usage": {"prompt_tokens": 9, "completion_tokens": 1},
+    }
+    completion = completion_of(payload, a_call())
+    assert (completion.content, completion.finish_reason, completion.model) == ("42", "stop", "m")
+    assert completion.extra == {"reasoning_content": "easy"}
+    assert completion.choice_extra == {"stop_reason": 7}
+    assert completion.logprobs == (entry,)
+    assert completion.usage == Usage(9, 0, 1, 1)
+
+
+def test_a_tool_call_answer_has_empty_content() -> None:
+    call = {"id": "c1", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+    payload = {
+        "choices": [
+            {"message": {"content": None, "tool_calls": [call]}, "finish_reason": "tool_calls"}
+        ]
+    }
+    completion = completion_of(payload, a_call())
+    assert completion.content == ""
+    assert completion.tool_calls == [call]
+    assert completion.usage == Usage(calls=1, partial_calls=1)
+
+
+def test_legacy_log_probabilities_are_given_chat_shape() -> None:
+    payload = {
+        "choices": [
+            {
+                "text": " 42!",
+                "logprobs": {
+                    "tokens": [" 42", "!"],
+                    "token_logprobs": [None, -0.5],
+                    "top_logprobs": [None, {"?": -1.5, "!": -0.5}],
+                    "text_offset": [0, 3],
+                },
+                "finish_reason": "length",
+            }
+        ]
+    }
+    completion = completion_of(payload, a_call(TEXT))
+    first, second = completion.logprobs
+    assert completion.content == " 42!"
+    assert (first["token"], chosen_logprob(first), top_logprobs(first)) == (" 42", -9999.0, ())
+    assert first["bytes"] == list(b" 42")
+    assert top_logprobs(second) == (-0.5, -1.5)
+    assert [top["token"] for top in second["top_logprobs"]] == ["!", "?"]
+
+
+def test_legacy_log_probabilities_may_come_without_alternatives() -> None:
+    logprobs = {"tokens": ["a"], "token_logprobs": [-0.5], "top_logprobs": None}
+    completion = completion_of({"choices": [{"text": "a", "logprobs": logprobs}]}, a_call(TEXT))
+    assert top_logprobs(completion.logprobs[0]) == ()
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        {},
+        {"choices": []},
+        {"choices": ["42"]},
+        {"choices": {"0": {}}},
+        {"choices": [{"message": "42"}]},
+        {"choices": [{"message": {"content": "a"}, "logprobs": {"tokens": "x"}}], "usage": 3},
+        {"choices": [{"message": {"content": "a"}}], "usage": {"prompt_tokens": "many"}},
+    ],
+)
+def test_another_shape_is_a_protocol_error(payload: dict[str, Any]) -> None:
+    with pytest.raises(WorkerProtocolError):
+        completion_of(payload, a_call())
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        {"error": {"message": "out of memory"}},
+        {"choices": ["42"]},
+        {"choices": [{"delta": "42"}]},
+        {"choices": [{"delta": {"tool_calls": [{"index": "first"}]}}]},
+    ],
+)
+def test_a_chunk_of_another_shape_is_a_protocol_error(bad: dict[str, Any]) -> None:
+    with pytest.raises(WorkerProtocolError):
+        Fold(a_call()).add(bad)
+
+
+def test_vllms_chunks_are_folded() -> None:
+    usage = {"prompt_tokens": 9, "completion_tokens": 0}
+    deltas, completion = folded(
+        chunk({"role": "assistant", "content": ""}) | {"usage": usage},
+        chunk({"content": "4"}) | {"usage": usage | {"completion_tokens": 1}},
+        chunk({"content": "2"}) | {"usage": usage | {"completion_tokens": 2}},
+        chunk({"content": ""}, finish_reason="stop", stop_reason=None),
+        {"model": "m", "choices": [], "usage": usage | {"completion_tokens": 3}},
+    )
+    assert [delta.content for delta in deltas] == ["4", "2"]
+    assert [delta.usage and delta.usage.completion_tokens for delta in deltas] == [1, 2]
+    assert (completion.content, completion.finish_reason) == ("42", "stop")
+    assert completion.usage == Usage(9, 0, 3, 1)
+    assert completion.choice_extra == {}
+
+
+def test_llamacpps_chunks_are_folded() -> None:
+    deltas, completion = folded(
+        chunk({"role": "assistant", "content": None}, finish_reason=None),
+        chunk({"content": "42"}, finish_reason=None),
+        chunk({}, finish_reason="length"),
+        {
+            "choices": [],
+            "model": "m",
+            "usage": {"prompt_tokens": 9, "completion_tokens": 1},
+            "timings": {"prompt_ms": 3.0},
+        },
+    )
+    assert [delta.content for delta in deltas] == ["42"]
+    assert deltas[0].usage is None
+    assert (completion.finish_reason, completion.usage) == ("length", Usage(9, 0, 1, 1))
+
+
+def test_text_chunks_are_folded() -> None:
+    logprobs = {"tokens": ["4"], "token_logprobs": [-0.1], "top_logprobs": [{"4": -0.1}]}
+    fold = Fold(a_call(TEXT))
+    delta = fold.add({"choices": [{"text": "4", "logprobs": logprobs, "finish_reason": None}]})
+    assert delta is not None
+    assert delta.content == "4"
+    assert top_logprobs(delta.logprobs[0]) == (-0.1,)
+    fold.add({"choices": [{"text": "", "logprobs": None, "finish_reason": "stop"}]})
+    assert fold.completion().content == "4"
+
+
+def test_tool_call_deltas_are_merged_by_index() -> None:
+    def piece(index: int, arguments: str, **head: Any) -> dict[str, Any]:
+        name = {"name": head.pop("name")} if "name" in head else {}
+        return {"index": index, **head, "function": {**name, "arguments": arguments}}
+
+    deltas, completion = folded(
+        chunk({"content": None, "tool_calls": [piece(0, "", id="a", name="add")]}),
+        chunk({"tool_calls": [piece(0, '{"x":')]}),
+        chunk({"tool_calls": [piece(1, "{}", id="b", name="now"), piece(0, " 1}")]}),
+        chunk({}, finish_reason="tool_calls"),
+    )
+    assert len(deltas) == 3
+    assert deltas[1].extra == {"tool_calls": [{"index": 0, "function": {"arguments": '{"x":'}}]}
+    assert completion.tool_calls == [
+        {"id": "a", "type": "function", "function": {"name": "add", "arguments": '{"x": 1}'}},
+        {"id": "b", "type": "function", "function": {"name": "now", "arguments": "{}"}},
+    ]
+
+
+def test_reasoning_is_joined_apart_from_the_content() -> None:
+    _, completion = folded(
+        chunk({"reasoning_content": "six "}),
+        chunk({"reasoning_content": "sevens", "content": None}),
+        chunk({"content": "42"}, finish_reason="stop"),
+    )
+    assert completion.extra == {"reasoning_content": "six sevens"}
+    assert completion.content == "42"
+
+
+def test_without_usage_tokens_are_counted_by_log_probabilities_as_partial() -> None:
+    entry = {"token": "4", "logprob": -0.1}
+    _, completion = folded(
+        chunk({"content": "4"}, logprobs={"content": [entry, entry]}, finish_reason="stop")
+    )
+    assert completion.usage == Usage(completion_tokens=2, calls=1, partial_calls=1)
+
+
+def test_a_stream_without_a_finish_reason_was_cut() -> None:
+    with pytest.raises(WorkerProtocolError, match="finish reason"):
+        folded(chunk({"content": "4"}))
