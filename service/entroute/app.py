@@ -282,8 +282,8 @@ def _context_length(tier: TierSettings) -> int | None:
 
 
 def _fingerprint(settings: Settings) -> str:
-    """Return a digest of everything configured that can change an answer."""
+    """Return a digest of what is configured and can change an answer, models apart."""
     parts = settings.model_dump_json(
-        include={"tiers", "difficulty", "policy", "strategies", "limits"},
+        include={"difficulty", "policy", "strategies", "limits"},
     )
     return hashlib.blake2b(parts.encode(), digest_size=8).hexdigest()

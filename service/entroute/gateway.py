@@ -16,9 +16,8 @@ from contextlib import aclosing
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from entroute.cache.key import cache_key, cacheable, reads, worth_storing
-from entroute.cache.singleflight import Flights
-from entroute.errors import BudgetExhausted, CacheUnavailable, RequestError, WorkerRejected
+from entroute.cache.seen import Seen
+from entroute.errors import BudgetExhausted, DeadlineExceeded, RequestError, WorkerRejected
 from entroute.evidence import Decision, Estimate, Load, Outcome, Result, Trace
 from entroute.opening import Ask, Opener
 from entroute.protocols import (
@@ -82,12 +81,12 @@ class Gateway:
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
-        self._flights = Flights()
+        self._seen = Seen(parts.cache, lambda: parts.opener.models, parts.fingerprint)
         self.in_flight = 0
 
     async def close(self) -> None:
         """Cancel the answers that are being made for several clients."""
-        await self._flights.close()
+        await self._seen.close()
 
     async def complete(self, ask: Ask) -> Outcome:
         """Return the answer at once.
@@ -112,7 +111,7 @@ class Gateway:
         self.in_flight += 1
         self._begin(trace)
         try:
-            async with aclosing(self._seen_or_spent(ask)) as items:
+            async with aclosing(self._answer(ask)) as items:
                 async for item in items:
                     if isinstance(item, Outcome):
                         trace.outcome, trace.result = item, "ok"
@@ -126,38 +125,19 @@ class Gateway:
             raise
         except Exception as error:
             trace.error, trace.result = type(error).__name__, result_of(error)
+            if isinstance(error, DeadlineExceeded):
+                trace.exhausted = "deadline"
             raise
         finally:
             trace.finished = self._parts.clock()
             self.in_flight -= 1
             self._end(trace)
 
-    async def _seen_or_spent(self, ask: Ask) -> OutcomeStream:
-        """1 cache: yield what is stored, or join an identical request, or spend."""
-        trace, cache = ask.trace, self._parts.cache
-        if cache is None or not cacheable(ask.request, ask.options):
-            trace.cache = "bypass"
-            source = self._spend(ask)
-        else:
-            key = cache_key(
-                ask.request,
-                ask.options,
-                ask.principal,
-                models=self._parts.opener.models,
-                fingerprint=self._parts.fingerprint,
-            )
-            trace.cache = "miss"
-            stored = await self._stored(cache, key, ask) if reads(ask.options) else None
-            if stored is not None:
-                trace.cache = "exact"
-                yield stored
-                return
-            leads, source = self._flights.subscribe(key, lambda: self._remember(ask, cache, key))
-            if not leads:
-                trace.cache, trace.shared = "exact", True
-        async with aclosing(source) as items:
-            async for item in items:
-                yield item
+    def _answer(self, ask: Ask) -> OutcomeStream:
+        """1 cache and 5 cache, around everything that spends."""
+        return self._seen.stream(
+            ask.request, ask.options, ask.principal, ask.trace, lambda: self._spend(ask)
+        )
 
     async def _spend(self, ask: Ask) -> OutcomeStream:
         """2 difficulty, 3 routing, 4 strategy."""
@@ -196,27 +176,6 @@ class Gateway:
         """Return the outcome with every call's charge and every degraded part."""
         run.trace.charges = run.ledger.charges
         return replace(outcome, charges=run.trace.charges, degraded=tuple(run.trace.degraded))
-
-    async def _remember(self, ask: Ask, cache: Cache, key: str) -> OutcomeStream:
-        """5 cache: store what the walk found, then hand it out."""
-        async with aclosing(self._spend(ask)) as items:
-            async for item in items:
-                if isinstance(item, Outcome) and worth_storing(item, ask.trace.degraded):
-                    await self._store(cache, key, item, ask.trace)
-                yield item
-
-    async def _stored(self, cache: Cache, key: str, ask: Ask) -> Outcome | None:
-        try:
-            return await cache.get(key)
-        except CacheUnavailable:
-            ask.trace.degrade("cache")
-            return None
-
-    async def _store(self, cache: Cache, key: str, outcome: Outcome, trace: Trace) -> None:
-        try:
-            await cache.put(key, outcome)
-        except CacheUnavailable:
-            trace.degrade("cache")
 
     def _begin(self, trace: Trace) -> None:
         """Open one more part of a request; it is recorded when the last is closed."""

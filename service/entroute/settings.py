@@ -2,6 +2,7 @@
 
 from pathlib import Path
 from typing import Annotated, Any, Self
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
@@ -63,6 +64,13 @@ class WorkerSettings(_Strict):
     def _http(cls, url: str) -> str:
         if not url.startswith(("http://", "https://")):
             raise ValueError("must begin with http:// or https://")
+        try:
+            parts = urlsplit(url)
+            reachable = bool(parts.hostname) and parts.port != 0
+        except ValueError:  # half an IPv6 address, or a port that is no number
+            reachable = False
+        if not reachable:
+            raise ValueError("must name a host, and a port from 1 to 65535 where it names one")
         return url.rstrip("/")
 
 

@@ -10,14 +10,21 @@ import openai
 import pytest
 import yaml
 
+from entroute.embedded.engine import free_port
 from entroute.embedded.weights import default_directory
 from tests.vllm.environment import Environment, prepare
-from tests.vllm.processes import free_port, served
+from tests.vllm.processes import served
 
 MODEL = "qwen-small"
 CONTEXT_LENGTH = 2048
 VLLM_START_S = 300.0
 GATEWAY_START_S = 60.0
+VLLM_VARIABLES = {
+    "VLLM_CPU_KVCACHE_SPACE": "1",  # GiB
+    "OMP_NUM_THREADS": "2",
+    "VLLM_NO_USAGE_STATS": "1",
+}
+SERVICE = str(Path(__file__).parents[2] / "service")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,9 +58,8 @@ def vllm_url(environment: Environment, tmp_path_factory: pytest.TempPathFactory)
     command += ["--max-model-len", str(CONTEXT_LENGTH), "--enforce-eager"]
     command += ["--enable-prompt-tokens-details"]
     command += ["--enable-auto-tool-choice", "--tool-call-parser", "hermes"]
-    settings = {"VLLM_CPU_KVCACHE_SPACE": "1", "OMP_NUM_THREADS": "2", "VLLM_NO_USAGE_STATS": "1"}
     log = tmp_path_factory.mktemp("vllm") / "vllm.log"
-    with served(command, settings, probe=f"{url}/health", log=log, within_s=VLLM_START_S):
+    with served(command, VLLM_VARIABLES, probe=f"{url}/health", log=log, within_s=VLLM_START_S):
         warm_up(url)
         yield url
 
@@ -79,9 +85,10 @@ def gateway_url(vllm_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iter
     config = folder / "gateway.yaml"
     write_config(config, port, vllm_url)
     command = [sys.executable, "-m", "entroute", "serve", "--config", str(config)]
-    settings = {"PYTHONPATH": str(Path(__file__).parents[2] / "service")}
     log = folder / "gateway.log"
-    with served(command, settings, probe=f"{url}/readyz", log=log, within_s=GATEWAY_START_S):
+    with served(
+        command, {"PYTHONPATH": SERVICE}, probe=f"{url}/readyz", log=log, within_s=GATEWAY_START_S
+    ):
         yield url
 
 

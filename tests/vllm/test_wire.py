@@ -266,25 +266,30 @@ async def test_a_temperature_out_of_range_is_a_bad_request(client: openai.AsyncO
 async def test_eight_streams_run_at_once_and_are_all_counted(
     server: Server, client: openai.AsyncOpenAI
 ) -> None:
+    all_begun = asyncio.Barrier(8)
+    running: list[float] = []
+
     async def one(number: int) -> tuple[str, int]:
         stream = await client.chat.completions.create(
             model=MODEL,
-            messages=[{"role": "user", "content": f"Story number {number}: write 500 words."}],
-            max_tokens=32,
-            temperature=0.7,
+            messages=[{"role": "user", "content": f"Count from {number} to 1000, one a line."}],
+            max_tokens=96,
+            temperature=0,
             stream=True,
             stream_options={"include_usage": True},
         )
-        chunks = [chunk async for chunk in stream]
+        chunks = [await anext(stream)]
+        if await all_begun.wait() == 0:
+            running.append(total(await page(server.worker_url), RUNNING))
+        chunks += [chunk async for chunk in stream]
         usage = chunks[-1].usage
         return text_of(chunks), usage.completion_tokens if usage else 0
 
     before = total(await page(server.worker_url), GENERATED)
-    streams = asyncio.gather(*(one(number) for number in range(8)))
-    await seconds_until(server.worker_url, RUNNING, 8, within_s=30)
-    answers = await streams
+    answers = await asyncio.gather(*(one(number) for number in range(8)))
     after = total(await page(server.worker_url), GENERATED)
 
+    assert running == [8]
     assert all(text for text, _ in answers)
     assert sum(tokens for _, tokens in answers) == after - before
 

@@ -1,11 +1,11 @@
 """Exceptions to responses: OpenAI's error body everywhere, never FastAPI's 422."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import orjson
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import ORJSONResponse
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
@@ -37,7 +37,7 @@ def install(app: FastAPI, refused: Refused) -> None:
             "param": None,
             "code": None,
         }
-        return ORJSONResponse({"error": body}, error.status_code, headers=error.headers)
+        return _json({"error": body}, error.status_code, error.headers)
 
     app.add_exception_handler(EntrouteError, of_ours)
     app.add_exception_handler(RequestValidationError, of_validation)
@@ -73,4 +73,8 @@ def _path(location: Sequence[int | str], body: Any) -> str:
 
 def _response(error: Exception) -> Response:
     status, body, headers = rendered(error)
-    return ORJSONResponse(body, status, headers=headers)
+    return _json(body, status, headers)
+
+
+def _json(body: Any, status: int, headers: Mapping[str, str] | None) -> Response:
+    return Response(orjson.dumps(body), status, headers, media_type="application/json")

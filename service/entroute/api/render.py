@@ -26,6 +26,9 @@ class Rendering:
         logprobs: Whether the client wants log-probabilities.
         top_logprobs: How many alternatives a token it wants.
         explain: Whether it wants the evidence.
+        model: The model's name, fixed at the first piece.
+        started: Choices whose first piece was written.
+        characters: By choice, those of the tokens whose log-probabilities were written.
     """
 
     id: str
@@ -40,6 +43,7 @@ class Rendering:
     explain: bool
     model: str = ""
     started: set[int] = field(default_factory=set)
+    characters: dict[int, int] = field(default_factory=dict)
 
     def body(self, outcome: Outcome) -> dict[str, Any]:
         """Return a whole answer."""
@@ -64,7 +68,7 @@ class Rendering:
             piece["text"] = delta.content
         self.started.add(delta.index)
         if self.logprobs and delta.logprobs:
-            piece["logprobs"] = self._logprobs(delta.logprobs)
+            piece["logprobs"] = self._logprobs(delta.logprobs, delta.index)
         return self._chunk([piece])
 
     def last_chunks(self, outcome: Outcome, *, include_usage: bool) -> list[dict[str, Any]]:
@@ -131,23 +135,24 @@ class Rendering:
     def _choice(self, index: int, choice: Completion) -> dict[str, Any]:
         rendered: dict[str, Any] = {**choice.choice_extra, "index": index}
         rendered["finish_reason"] = choice.finish_reason
-        rendered["logprobs"] = self._logprobs(choice.logprobs) if self.logprobs else None
+        rendered["logprobs"] = self._logprobs(choice.logprobs, index) if self.logprobs else None
         if not self.chat:
             return {**rendered, "text": choice.content}
         content = choice.content if choice.content or not choice.tool_calls else None
         message = {"role": "assistant", "content": content, "refusal": None, **choice.extra}
         return {**rendered, "message": message}
 
-    def _logprobs(self, tokens: tuple[TokenLogprob, ...]) -> dict[str, Any]:
+    def _logprobs(self, tokens: tuple[TokenLogprob, ...], index: int) -> dict[str, Any]:
         """Return log-probabilities as the client asked for them; ours may hold more."""
         k = self.top_logprobs
         if self.chat:
             content = [{**t, "top_logprobs": list(t.get("top_logprobs") or ())[:k]} for t in tokens]
             return {"content": content, "refusal": None}
         tops = [(t.get("top_logprobs") or ())[:k] for t in tokens]
-        offsets = [0]
+        offsets = [self.characters.get(index, 0)]
         for token in tokens:
             offsets.append(offsets[-1] + len(token["token"]))
+        self.characters[index] = offsets[-1]
         return {
             "tokens": [t["token"] for t in tokens],
             "token_logprobs": [t["logprob"] for t in tokens],

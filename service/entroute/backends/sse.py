@@ -17,6 +17,7 @@ class EventReader:
     def __init__(self) -> None:
         self._buffer = b""
         self._data: list[bytes] = []
+        self._size = 0
 
     def feed(self, data: bytes) -> Iterator[bytes]:
         """Yield the data of every event that `data` completes.
@@ -26,12 +27,13 @@ class EventReader:
         """
         lines = (self._buffer + data).split(b"\n")
         self._buffer = lines.pop()
-        if len(self._buffer) > MAX_EVENT_BYTES:
-            raise WorkerProtocolError("?", f"an event is larger than {MAX_EVENT_BYTES} bytes")
         for raw in lines:
             line = raw.removesuffix(b"\r")
             if line.startswith(b"data:"):
                 self._data.append(line[5:].removeprefix(b" "))
+                self._size += len(line)
             elif not line and self._data:
                 yield b"\n".join(self._data)
-                self._data = []
+                self._data, self._size = [], 0
+        if self._size + len(self._buffer) > MAX_EVENT_BYTES:
+            raise WorkerProtocolError("?", f"an event is larger than {MAX_EVENT_BYTES} bytes")

@@ -18,9 +18,9 @@ class ProbeConfig(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     kind: Literal["probe"] = "probe"
-    tokens: int = Field(default=16, ge=1, le=256, description="Tokens read before judging.")
+    tokens: int = Field(default=32, ge=1, le=256, description="Tokens read before judging.")
     smoothing: int = Field(
-        default=8, ge=1, le=256, description="Tokens over which entropy is averaged."
+        default=16, ge=1, le=256, description="Tokens over which entropy is averaged."
     )
 
     def build(self) -> "Probe":

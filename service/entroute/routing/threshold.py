@@ -20,7 +20,7 @@ class ThresholdConfig(BaseModel):
         default=0.1, ge=0, le=1, description="Below this difficulty one small sample will do."
     )
     hard_above: float = Field(
-        default=0.6,
+        default=0.5,
         ge=0,
         le=1,
         description="Above this difficulty the largest tier answers at once.",

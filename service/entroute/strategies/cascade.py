@@ -23,13 +23,13 @@ class CascadeConfig(BaseModel):
 
     kind: Literal["cascade"] = "cascade"
     window: int = Field(
-        default=32, ge=1, le=4096, description="Tokens held back while the gate decides."
+        default=64, ge=1, le=4096, description="Tokens held back while the gate decides."
     )
     smoothing: int = Field(
         default=16, ge=1, le=4096, description="Tokens over which entropy is averaged."
     )
     threshold: float = Field(
-        default=0.8,
+        default=0.6,
         ge=0,
         le=1,
         description="Least confidence to release: exp(-entropy) of the least certain stretch.",

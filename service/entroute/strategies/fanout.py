@@ -19,7 +19,7 @@ class Fanout:
     """
 
     def __init__(self) -> None:
-        self._arrivals: asyncio.Queue[tuple[int, Arrival]] = asyncio.Queue()
+        self._arrivals: asyncio.Queue[tuple[int, Arrival | None]] = asyncio.Queue()
         self._tasks: dict[int, asyncio.Task[None]] = {}
 
     @property
@@ -29,14 +29,18 @@ class Fanout:
 
     def start(self, key: int, stream: CallStream) -> None:
         """Begin to read a stream; its pieces arrive under `key`."""
-        self._tasks[key] = asyncio.create_task(self._read(key, stream))
+        task = asyncio.create_task(self._read(key, stream))
+        task.add_done_callback(lambda ended: self._note_defect(key, ended))
+        self._tasks[key] = task
 
     async def next(self) -> tuple[int, Arrival]:
         """Return the next piece of any live stream; only to be called while `live` is above 0."""
-        key, arrival = await self._arrivals.get()
-        if not isinstance(arrival, Delta):
-            await self._tasks.pop(key)
-        return key, arrival
+        while True:
+            key, arrival = await self._arrivals.get()
+            if not isinstance(arrival, Delta):
+                await self._tasks.pop(key)  # where nothing arrived, this raises the defect
+            if arrival is not None:
+                return key, arrival
 
     async def cancel(self) -> int:
         """Cancel all live calls and wait until they have; return how many they were."""
@@ -52,6 +56,11 @@ class Fanout:
 
     async def __aexit__(self, *_: object) -> None:
         await self.cancel()
+
+    def _note_defect(self, key: int, task: asyncio.Task[None]) -> None:
+        """Wake the reader after an error that no call may raise: nothing else would arrive."""
+        if not task.cancelled() and task.exception() is not None:
+            self._arrivals.put_nowait((key, None))
 
     async def _read(self, key: int, stream: CallStream) -> None:
         try:

@@ -1,0 +1,186 @@
+"""API keys: who may ask, for what, and nobody learns a secret."""
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import httpx
+import openai
+import pytest
+import pytest_asyncio
+import yaml
+
+from entroute.errors import ConfigurationError
+from tests.api.conftest import Client, Serve, client_of
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+ASK: list[Any] = [{"role": "user", "content": "Hi"}]
+KEYS: dict[str, dict[str, Any]] = {
+    "all-key": {"tenant": "a"},
+    "small-key": {"tenant": "b", "tiers": ["small"], "budget": {"max_calls": 2}},
+    "single-key": {"tenant": "c", "strategies": ["single"]},
+    "vote-key": {"tenant": "d", "strategies": ["self_consistency"]},
+}
+
+
+def write_keys(path: Path) -> Path:
+    entries = [
+        {"name": f"holder of {key[:3]}", "sha256": hashlib.sha256(key.encode()).hexdigest(), **facts}
+        for key, facts in KEYS.items()
+    ]
+    path.write_text(yaml.safe_dump({"keys": entries}), encoding="utf-8")
+    return path
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def guarded(serve: Serve, tmp_path: Path) -> Client:
+    """A gateway that wants keys."""
+    return await serve(auth={"keys_file": str(write_keys(tmp_path / "keys.yaml"))})
+
+
+def bearer(key: str) -> dict[str, str]:
+    return {"authorization": f"Bearer {key}"}
+
+
+async def test_a_known_key_is_answered(guarded: Client, http: httpx.AsyncClient):
+    client = client_of(guarded.url, http, "all-key")
+    answer = await client.sdk.chat.completions.create(model="large", messages=ASK)
+    assert answer.choices[0].message.content
+
+
+async def test_the_sdk_raises_its_typed_error_on_an_unknown_key(
+    guarded: Client, http: httpx.AsyncClient
+):
+    client = client_of(guarded.url, http, "wrong-key")
+    with pytest.raises(openai.AuthenticationError) as raised:
+        await client.sdk.chat.completions.create(model="small", messages=ASK)
+    assert raised.value.code == "invalid_api_key"
+    with pytest.raises(openai.AuthenticationError):
+        await client.sdk.models.list()
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        {"authorization": ""},
+        {"authorization": "Bearer"},
+        {"authorization": "Bearer "},
+        {"authorization": "all-key"},
+        {"authorization": "Basic all-key"},
+        {"authorization": "Bearer " + hashlib.sha256(b"all-key").hexdigest()},
+        {"authorization": "Bearer ALL-KEY"},
+        {"x-api-key": "all-key"},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("stream", [False, True])
+async def test_without_a_known_key_nothing_is_answered(
+    guarded: Client, headers: dict[str, str], *, stream: bool
+):
+    response = await guarded.chat(headers=headers, stream=stream)
+    assert response.status_code == 401
+    assert response.headers["www-authenticate"] == "Bearer"
+    assert response.json()["error"]["type"] == "authentication_error"
+
+
+@pytest.mark.parametrize("scheme", ["Bearer", "bearer", "BEARER"])
+async def test_the_scheme_is_read_in_any_case(guarded: Client, scheme: str):
+    response = await guarded.chat(headers={"authorization": f"{scheme} all-key"})
+    assert response.status_code == 200
+
+
+async def test_a_missing_key_is_said_before_anything_else(guarded: Client):
+    response = await guarded.chat(model="nonsense", entroute={"nonsense": 1})
+    assert response.status_code == 401
+
+
+async def test_a_refused_key_is_counted_and_never_shown(guarded: Client):
+    response = await guarded.chat(headers=bearer("very-secret-key"))
+    assert "very-secret-key" not in response.text
+    assert await guarded.sample("entroute_requests_total", outcome="client_error") == 1
+
+
+@pytest.mark.parametrize("model", ["large", "qwen-large"])
+async def test_a_tier_that_is_not_allowed_is_denied(
+    guarded: Client, http: httpx.AsyncClient, model: str
+):
+    client = client_of(guarded.url, http, "small-key")
+    with pytest.raises(openai.PermissionDeniedError) as raised:
+        await client.sdk.chat.completions.create(model=model, messages=ASK)
+    assert raised.value.param == "model"
+
+
+async def test_auto_stays_within_the_allowed_tiers(guarded: Client):
+    hard = "Prove the theorem by induction, derive the integral and implement the algorithm. " * 3
+    response = await guarded.chat(hard, model="auto", headers=bearer("small-key"))
+    assert response.headers["x-entroute-tier"] == "small"
+    response = await guarded.chat(hard, model="auto", headers=bearer("all-key"))
+    assert response.headers["x-entroute-tier"] == "large"
+
+
+async def test_a_strategy_that_is_not_allowed_is_denied(guarded: Client):
+    response = await guarded.chat(
+        headers=bearer("single-key"), entroute={"strategy": "self_consistency"}
+    )
+    assert response.status_code == 403
+    assert response.json()["error"]["param"] == "entroute.strategy"
+
+
+async def test_auto_uses_allowed_strategies_alone(guarded: Client):
+    response = await guarded.chat(model="auto", headers=bearer("single-key"))
+    assert response.headers["x-entroute-strategy"] == "single"
+    response = await guarded.chat(model="auto", headers=bearer("vote-key"))
+    assert response.status_code == 403
+
+
+async def test_a_keys_budget_caps_what_a_client_asks(guarded: Client):
+    options = {"strategy": "self_consistency", "budget": {"max_calls": 10}}
+    response = await guarded.chat(headers=bearer("small-key"), entroute=options)
+    assert response.json()["usage"]["entroute"]["calls"] == 2
+
+
+@pytest.mark.parametrize(
+    ("key", "names"),
+    [
+        ("all-key", ["auto", "small", "large", "qwen-small", "qwen-large"]),
+        ("small-key", ["auto", "small", "qwen-small"]),
+    ],
+)
+async def test_models_are_those_a_key_may_use(
+    guarded: Client, http: httpx.AsyncClient, key: str, names: list[str]
+):
+    models = await client_of(guarded.url, http, key).sdk.models.list()
+    assert sorted(model.id for model in models.data) == sorted(names)
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/readyz", "/metrics", "/openapi.json"])
+async def test_operators_paths_need_no_key(guarded: Client, path: str):
+    assert (await guarded.get(path)).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("keys: [", "not valid YAML"),
+        ("keys: []", "keys"),
+        ("{}", "keys"),
+        ("keys: [{name: x, tenant: y, sha256: sk-secret}]", "keys.0.sha256"),
+        ("keys: [{name: x, tenant: y, key: sk-secret}]", "keys.0"),
+    ],
+)
+async def test_a_wrong_key_file_is_named_and_not_quoted(
+    serve: Serve, tmp_path: Path, content: str, message: str
+):
+    path = tmp_path / "keys.yaml"
+    path.write_text(content)
+    with pytest.raises(ConfigurationError, match="auth.keys_file") as raised:
+        await serve(auth={"keys_file": str(path)})
+    assert message in str(raised.value)
+    assert "sk-secret" not in str(raised.value)
+
+
+async def test_a_missing_key_file_is_named(serve: Serve, tmp_path: Path):
+    with pytest.raises(ConfigurationError, match="No such file"):
+        await serve(auth={"keys_file": str(tmp_path / "none.yaml")})

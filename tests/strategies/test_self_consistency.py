@@ -1,0 +1,235 @@
+import asyncio
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from entroute.calls import Head
+from entroute.errors import BudgetExhausted, DeadlineExceeded, WorkerFailed, WorkerRejected
+from entroute.evidence import Verdict
+from entroute.protocols import Run, Streams
+from entroute.strategies.self_consistency import SelfConsistency, SelfConsistencyConfig, weighted
+from tests.fakes import (
+    FakeBackend,
+    FakeVerifier,
+    Script,
+    a_budget,
+    a_request,
+    a_run,
+    a_tier,
+    fails,
+    hangs,
+    says,
+    settle,
+    voter,
+)
+
+FAILED = WorkerFailed("w", "answered 500")
+
+
+def says_that(answer: object, **facts: Any) -> Script:
+    return says("The answer ", f"is {answer}.", **facts)
+
+
+def strategy(samples: int = 5) -> SelfConsistency:
+    return SelfConsistencyConfig(samples=samples).build(voter())
+
+
+def drawing(*scripts: Script, **facts: Any) -> tuple[FakeBackend, Run]:
+    backend = FakeBackend(*scripts)
+    return backend, a_run(a_tier("small", backend), **facts)
+
+
+def purposes(run: Run) -> list[str]:
+    return [charge.purpose for charge in run.ledger.charges]
+
+
+async def test_the_majority_of_canonical_answers_wins() -> None:
+    backend, run = drawing(*map(says_that, [41, 42, 43, "42.0", "84/2"]))
+    outcome = await strategy().run(run)
+    assert outcome.choices[0].content == "The answer is 42."
+    assert (outcome.strategy, outcome.stop_reason) == ("self_consistency", "exhausted")
+    assert [verdict.answer for verdict in outcome.verdicts] == ["41", "42", "43", "42", "42"]
+    assert [verdict.score for verdict in outcome.verdicts] == pytest.approx(
+        [0.2, 0.6, 0.2, 0.6, 0.6]
+    )
+    assert outcome.verifier == "majority"
+    assert len(backend.calls) == 5
+    assert sorted(purposes(run)) == ["answer"] + ["sample"] * 4
+
+
+async def test_samples_are_seeded_one_by_one() -> None:
+    backend, run = drawing(says_that(42), request=a_request(seed=7))
+    await strategy(3).run(run)
+    assert [call.sample for call in backend.calls] == [0, 1, 2]
+    assert {call.purpose for call in backend.calls} == {"sample"}
+
+
+async def test_samples_that_cannot_change_the_majority_are_cancelled() -> None:
+    slow = hangs(after=1, pieces=("Let me ", "see"))
+    backend, run = drawing(*map(says_that, [42, 42, 42]), slow, slow)
+    outcome = await strategy().run(run)
+    assert outcome.stop_reason == "settled"
+    assert outcome.cancelled == 2
+    assert len(outcome.candidates) == len(outcome.verdicts) == 3
+    assert backend.cancelled == [3, 4]
+    assert purposes(run).count("discarded") == 2
+    assert all(c.usage.partial_calls == 1 for c in run.ledger.charges if c.purpose == "discarded")
+
+
+async def test_an_open_vote_is_waited_for() -> None:
+    gate = asyncio.Event()
+    _, run = drawing(*map(says_that, [42, 42, 41]), says_that(41, gate=gate), says_that(41))
+    task = asyncio.create_task(strategy().run(run))
+    await settle()
+    assert not task.done()
+    gate.set()
+    assert (await task).verdicts[0].answer is not None
+    assert (await task).choices[0].content == "The answer is 41."
+
+
+@given(st.lists(st.sampled_from([1, 2, 3, None]), min_size=5, max_size=5))
+async def test_stopping_early_never_changes_the_winner(answers: list[int | None]) -> None:
+    scripts = [says("I cannot say") if a is None else says_that(a) for a in answers]
+    _, run = drawing(*scripts)
+    outcome = await strategy().run(run)
+    counts = {a: answers.count(a) for a in answers if a is not None}
+    chosen = outcome.choices[0].content
+    best = max(counts.values(), default=0)
+    winners = {f"The answer is {a}." for a, count in counts.items() if count == best}
+    assert chosen in (winners or {"I cannot say"})
+
+
+async def test_failed_samples_are_named_and_the_rest_decides() -> None:
+    _, run = drawing(says_that(41), fails(FAILED), says_that(42), fails(FAILED), says_that(42))
+    outcome = await strategy().run(run)
+    assert outcome.choices[0].content == "The answer is 42."
+    assert len(outcome.failures) == 2
+    assert "answered 500" in outcome.failures[0]
+    assert len(outcome.candidates) == 3
+    assert purposes(run).count("discarded") == 2
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        FAILED,
+        DeadlineExceeded("late"),
+        WorkerRejected("w", "bad", status=400, param=None, code=None),
+    ],
+)
+async def test_the_first_error_stands_when_all_samples_fail(error: Exception) -> None:
+    _, run = drawing(fails(error))
+    with pytest.raises(type(error)):
+        await strategy(3).run(run)
+    assert purposes(run) == ["discarded"] * 3
+
+
+async def test_the_best_so_far_is_returned_at_the_deadline() -> None:
+    late = fails(DeadlineExceeded("late"), after=1)
+    _, run = drawing(says_that(42), late, late)
+    outcome = await strategy(3).run(run)
+    assert outcome.choices[0].content == "The answer is 42."
+    assert outcome.stop_reason == "deadline"
+
+
+async def test_fewer_calls_draw_fewer_samples() -> None:
+    backend, run = drawing(*map(says_that, [1, 2, 3]), budget=a_budget(max_calls=3))
+    outcome = await strategy().run(run)
+    assert len(backend.calls) == 3
+    assert outcome.stop_reason == "budget"
+
+
+async def test_samples_share_the_tokens_of_the_budget() -> None:
+    backend, run = drawing(says_that(1), budget=a_budget(max_generated_tokens=50))
+    await strategy().run(run)
+    assert [call.max_tokens for call in backend.calls] == [10] * 5
+
+
+async def test_a_budget_without_a_call_is_refused() -> None:
+    _, run = drawing(says_that(1), budget=a_budget(max_calls=1))
+    run.ledger.reserve("small", run.request, "probe")
+    with pytest.raises(BudgetExhausted):
+        await strategy().run(run)
+
+
+async def test_a_verifier_weighs_the_votes_and_sees_all_samples() -> None:
+    scores = {"The answer is 41.": 0.3, "The answer is 42.": 0.9, "The answer is 43.": 0.1}
+    backend, run = drawing(*map(says_that, [41, 41, 42, 43, 43]), verifier=FakeVerifier(scores))
+    outcome = await strategy().run(run)
+    assert outcome.choices[0].content == "The answer is 42."
+    assert outcome.verifier == "fake"
+    assert outcome.cancelled == 0
+    assert len(backend.calls) == 5
+    assert outcome.verdicts[2].score == pytest.approx(0.9 / (0.6 + 0.9 + 0.2))
+
+
+async def test_plain_votes_stand_where_the_verifier_abstains() -> None:
+    _, run = drawing(*map(says_that, [42, 42, 41]), verifier=FakeVerifier({}))
+    outcome = await strategy(3).run(run)
+    assert outcome.choices[0].content == "The answer is 42."
+    assert outcome.verdicts[0].score == pytest.approx(2 / 3)
+
+
+async def test_samples_without_an_answer_have_no_vote() -> None:
+    _, run = drawing(says("Hm."), says("Hm."), says_that(42))
+    outcome = await strategy(3).run(run)
+    assert outcome.choices[0].content == "The answer is 42."
+    assert [verdict.abstained for verdict in outcome.verdicts] == [True, True, False]
+
+
+async def test_a_probe_is_cancelled_and_charged() -> None:
+    backend, run = drawing(hangs(after=2), *map(says_that, [42] * 3))
+    call = run.reserve(run.tiers[0], "probe")
+    rest = run.tiers[0].backend.stream(call)
+    run.head = Head("small", call, [await anext(rest)], rest)
+    await strategy(3).run(run)
+    assert backend.cancelled[0] == call.id
+    assert purposes(run)[0] == "probe"
+
+
+def test_temperature_zero_and_several_choices_are_refused_by_name() -> None:
+    made = strategy()
+    assert not isinstance(made, Streams)
+    supports = {
+        request: made.supports(a_run(a_tier("small"), request=a_request(**facts)))
+        for request, facts in {
+            "plain": {},
+            "cold": {"temperature": 0.0},
+            "warm": {"temperature": 0.7},
+            "many": {"n": 2},
+        }.items()
+    }
+    assert supports == {"plain": None, "cold": "temperature", "warm": None, "many": "n"}
+
+
+async def test_leaving_cancels_every_sample() -> None:
+    backend, run = drawing(hangs(after=1))
+    task = asyncio.create_task(strategy().run(run))
+    await settle()
+    assert backend.running == 5
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert backend.running == 0
+    assert len(run.ledger.charges) == 5
+
+
+scores = st.floats(0, 1)
+judged = st.lists(
+    st.tuples(st.sampled_from(["a", "b", None]), st.none() | scores), min_size=1, max_size=6
+)
+
+
+@given(judged)
+def test_weighted_votes_are_shares_in_zero_to_one(pairs: list[tuple[str | None, float | None]]):
+    votes = [Verdict(0.5, answer=answer) for answer, _ in pairs]
+    verdicts = [Verdict(score or 0.0, abstained=score is None) for _, score in pairs]
+    result = weighted(votes, verdicts)
+    assert len(result) == len(votes)
+    assert all(0 <= verdict.score <= 1 + 1e-9 for verdict in result)
+    by_answer: dict[str | None, set[float]] = {}
+    for verdict in result:
+        by_answer.setdefault(verdict.answer, set()).add(verdict.score)
+    assert all(len(found) == 1 for found in by_answer.values())
