@@ -123,9 +123,7 @@ class _Checked(httpx.AsyncByteStream):
 def _validator(name: str) -> Draft202012Validator:
     document = json.loads(SCHEMAS.read_text(encoding="utf-8"))
     components = document["components"]
-    return Draft202012Validator(
-        {"$ref": f"#/components/schemas/{name}", "components": components}
-    )
+    return Draft202012Validator({"$ref": f"#/components/schemas/{name}", "components": components})
 
 
 def _without(body: Any, name: str) -> Any:

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from entroute.confidence import confidence, token_entropy
 from entroute.types import chosen_logprob
-from tests.fakes import coin, token
+from tests.scripted import coin, token
 
 SURE, TORN = coin(0.999), coin(0.5)
 

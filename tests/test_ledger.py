@@ -8,7 +8,8 @@ from entroute.errors import BudgetExhausted
 from entroute.ledger import UNKNOWN_CONTEXT, Ledger, prompt_bound
 from entroute.spending import Budget, BudgetLimits, Price, Usage
 from entroute.types import Call, ChatRequest
-from tests.fakes import FakeClock, a_budget, a_request
+from tests.builders import a_budget, a_request
+from tests.scripted import FakeClock
 
 PRICES = {"small": Price(1.0, 2.0), "large": Price(10.0, 20.0)}
 

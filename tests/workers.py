@@ -3,12 +3,17 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
+from typing import Any
 
 import aiohttp
+import pytest
 import pytest_asyncio
 
 from entroute.backends.worker import Timeouts, Worker
+from entroute.protocols import Backend
+from entroute.types import Call, Completion
 from loadtest.spawn import FakeWorker, fake_worker
+from tests.builders import a_call, read
 
 MODEL = "small"
 CONTEXT = 512
@@ -75,10 +80,27 @@ async def connect() -> AsyncIterator[Connect]:
 async def running(worker: FakeWorker, value: int) -> None:
     """Wait until the worker's running gauge has a value, two seconds at most."""
     async with asyncio.timeout(2):
-        while (await worker.metrics())["vllm:num_requests_running"] != value:
+        while (await worker.metrics())["vllm:num_requests_running"] != value:  # noqa: ASYNC110
             await asyncio.sleep(0.005)
 
 
 async def generated(worker: FakeWorker) -> float:
     """Return how many tokens the worker has made since it was started."""
     return (await worker.metrics())["vllm:generation_tokens_total"]
+
+
+def call_by(deadline_s: float = 10, **facts: Any) -> Call:
+    """Return a call that has some seconds."""
+    return a_call(facts.pop("request", None), deadline=time.perf_counter() + deadline_s, **facts)
+
+
+async def ask(backend: Backend, call: Call, *, stream: bool) -> Completion:
+    """Ask in one of the two ways."""
+    if not stream:
+        return await backend.complete(call)
+    _, completion = await read(backend.stream(call))
+    return completion
+
+
+both = pytest.mark.parametrize("stream", [True, False])
+"""For tests of a whole answer and of its stream."""

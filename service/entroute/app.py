@@ -28,7 +28,7 @@ from entroute.errors import ConfigurationError
 from entroute.evidence import Load, TierLoad
 from entroute.gateway import Gateway, Parts, result_of
 from entroute.opening import Opener
-from entroute.protocols import Clock, Strategy, Tier
+from entroute.protocols import Cache, Clock, Strategy, Tier
 from entroute.settings import Settings, TierSettings, WorkerSettings
 from entroute.strategies.self_consistency import SelfConsistencyConfig
 from entroute.telemetry.gauges import WorkerGauges
@@ -119,13 +119,14 @@ def create_app(
         clock,
         rng or random.Random(),  # noqa: S311 - nothing secret is drawn
     )
+    cache = settings.cache.build(clock)
     gateway = Gateway(
         Parts(
             opener=opener,
             estimator=settings.difficulty.build(),
             policy=settings.policy.build(strategies),
             strategies=strategies,
-            cache=settings.cache.build(clock),
+            cache=cache,
             recorders=(metrics, RequestLog(structlog.get_logger("entroute"))),
             load=state.load,
             fingerprint=_fingerprint(settings),
@@ -133,7 +134,7 @@ def create_app(
         )
     )
     metrics.export_in_flight(lambda: gateway.in_flight)
-    return _application(_Built(settings, state, gateway, metrics, symbolic, clock))
+    return _application(_Built(settings, state, gateway, cache, metrics, symbolic, clock))
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +144,7 @@ class _Built:
     settings: Settings
     state: State
     gateway: Gateway
+    cache: Cache | None
     metrics: Metrics
     symbolic: SymbolicEquality
     clock: Clock
@@ -196,6 +198,8 @@ def _lifespan(built: _Built) -> Callable[[FastAPI], AbstractAsyncContextManager[
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:
             stack.push_async_callback(built.symbolic.close)
+            if built.cache is not None:
+                stack.push_async_callback(built.cache.close)
             if built.state.fixed_tiers is None:
                 await _connect(built, stack)
             stack.push_async_callback(built.gateway.close)

@@ -190,10 +190,14 @@ Metrics: {url}/metrics   Stop: Ctrl-C
     )
 
 
-def main() -> None:
-    """Run the command line; exit 2 for a wrong configuration, 1 for any other failure."""
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line; exit 2 for a wrong configuration, 1 for any other failure.
+
+    Args:
+        arguments: What follows the command's name; this process's own when left out.
+    """
     try:
-        app()
+        app(arguments)
     except ConfigurationError as error:
         _fail(error, EXIT_CONFIGURATION)
     except EntrouteError as error:

@@ -8,7 +8,7 @@ import yaml
 from pydantic import ValidationError
 
 from entroute.errors import ConfigurationError
-from entroute.settings import Settings
+from entroute.settings import Settings, with_default_kinds
 
 PREFIX = "ENTROUTE_"
 SEPARATOR = "__"
@@ -43,6 +43,7 @@ def load(path: Path | None, environment: Mapping[str, str]) -> Settings:
         if name.startswith(PREFIX) and SEPARATOR in name:
             keys = name.removeprefix(PREFIX).lower().split(SEPARATOR)
             data = _overridden(data, keys, environment[name], name)
+    data = with_default_kinds(data)
     try:
         return Settings.model_validate(data)
     except ValidationError as error:
@@ -52,7 +53,12 @@ def load(path: Path | None, environment: Mapping[str, str]) -> Settings:
 def described(error: ValidationError, data: Any, path: Path | None) -> str:
     """Return one line a wrong key: its path and what is wrong, never its value."""
     lines = []
-    for item in error.errors(include_url=False, include_input=False, include_context=False):
+    items = error.errors(include_url=False, include_input=False, include_context=False)
+    # A list whose only item is wrong is also called too short: the item says it better.
+    inside = {item["loc"][:depth] for item in items for depth in range(len(item["loc"]))}
+    for item in items:
+        if item["type"] == "too_short" and item["loc"] in inside:
+            continue
         place = _place(item["loc"], data)
         message = item["msg"].removeprefix("Value error, ")
         if item["type"] == "extra_forbidden":

@@ -2,6 +2,7 @@
 
 import asyncio
 import errno
+import signal
 import socket
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -31,9 +32,14 @@ class _Server(uvicorn.Server):
             self._ready()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Turn unready at once; open requests go on."""
+        """Turn unready at once; open requests go on, until a second Ctrl-C.
+
+        uvicorn would raise the signal again once it is done, so that the process died of it:
+        engines would not be stopped and the exit code would not be 0.
+        """
         self._entroute.draining = True
-        super().handle_exit(sig, frame)
+        self.force_exit = self.force_exit or (self.should_exit and sig == signal.SIGINT)
+        self.should_exit = True
 
 
 async def serve(

@@ -156,6 +156,19 @@ class AuthSettings(_Strict):
     keys_file: Path = Field(description="YAML file of API keys, hashed; see the operations page.")
 
 
+def with_default_kinds(data: Any) -> Any:
+    """Let one override a field of a default part without repeating its kind."""
+    if not isinstance(data, dict):
+        return data
+    kinds = {"cache": "memory", "difficulty": "chain", "policy": "threshold"}
+    named = {
+        name: {"kind": kind, **data[name]}
+        for name, kind in kinds.items()
+        if isinstance(data.get(name), dict)
+    }
+    return {**data, **named}
+
+
 class Settings(_Strict):
     """Everything that can be configured."""
 
@@ -181,16 +194,7 @@ class Settings(_Strict):
     @model_validator(mode="before")
     @classmethod
     def _default_kinds(cls, data: Any) -> Any:
-        """Let one override a field of a default part without repeating its kind."""
-        if not isinstance(data, dict):
-            return data
-        kinds = {"cache": "memory", "difficulty": "chain", "policy": "threshold"}
-        named = {
-            name: {"kind": kind, **data[name]}
-            for name, kind in kinds.items()
-            if isinstance(data.get(name), dict)
-        }
-        return {**data, **named}
+        return with_default_kinds(data)
 
     @property
     def all_strategies(self) -> tuple[StrategyConfig, ...]:

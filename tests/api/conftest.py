@@ -1,5 +1,7 @@
 """A gateway on a real socket before two fake workers, which are processes of their own."""
 
+import asyncio
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -145,11 +147,14 @@ async def shared_gateway(fake_workers: Workers) -> AsyncIterator[str]:
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def workers(fake_workers: Workers) -> Workers:
+async def workers(fake_workers: Workers, http: httpx.AsyncClient) -> Workers:
     """Both workers, unscripted, with nothing received."""
-    for worker in (fake_workers.small, fake_workers.large):
-        await worker.script(**UNSCRIPTED)
-        await worker.forget()
+    urls = (fake_workers.small.url, fake_workers.large.url)
+    answers = await asyncio.gather(
+        *(http.post(f"{url}/fake/script", json=UNSCRIPTED) for url in urls),
+        *(http.delete(f"{url}/fake/requests") for url in urls),
+    )
+    assert [answer.status_code for answer in answers] == [200] * 4
     return fake_workers
 
 
@@ -171,6 +176,18 @@ async def serve(workers: Workers, http: httpx.AsyncClient) -> AsyncIterator[Serv
         yield start
 
 
+async def eventually(
+    read: Callable[[], Awaitable[float]], wanted: float, *, within_s: float = 2.0
+) -> bool:
+    """Read a number until it is the wanted one; return whether it was within the time."""
+    end = time.monotonic() + within_s
+    while time.monotonic() < end:
+        if await read() == wanted:
+            return True
+        await asyncio.sleep(0.02)
+    return False
+
+
 def base_settings(workers: Workers, **changes: Any) -> dict[str, Any]:
     """Return the settings of these tests' gateways, with changes put over them."""
     return merged({**two_tiers(workers.small.url, workers.large.url), **DECIDING}, changes)
@@ -178,5 +195,6 @@ def base_settings(workers: Workers, **changes: Any) -> dict[str, Any]:
 
 def client_of(url: str, http: httpx.AsyncClient, key: str = "unused") -> Client:
     """Return a client of the gateway at an address, no path."""
-    sdk = AsyncOpenAI(base_url=f"{url}/v1", api_key=key, max_retries=0, http_client=http)
+    transport: Any = http  # the SDK's annotations name its own copy of httpx
+    sdk = AsyncOpenAI(base_url=f"{url}/v1", api_key=key, max_retries=0, http_client=transport)
     return Client(url, http, sdk)

@@ -2,6 +2,7 @@
 
 import hashlib
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import httpx
@@ -70,9 +71,7 @@ async def test_a_sampled_request_is_not_cached(
     assert len(await workers.bodies()) == 2
 
 
-async def test_a_hit_streams_what_was_not_streamed(
-    gateway: Client, workers: Workers, prompt: str
-):
+async def test_a_hit_streams_what_was_not_streamed(gateway: Client, workers: Workers, prompt: str):
     whole = await gateway.answer(prompt, temperature=0)
     events = await gateway.events(prompt, temperature=0)
     assert events.text == whole["choices"][0]["message"]["content"]
@@ -91,7 +90,7 @@ async def test_a_stream_fills_the_cache(gateway: Client, workers: Workers, promp
 
 
 async def test_a_hit_of_an_answer_with_log_probabilities_has_them(gateway: Client, prompt: str):
-    fields = {"temperature": 0, "logprobs": True, "top_logprobs": 2}
+    fields: dict[str, Any] = {"temperature": 0, "logprobs": True, "top_logprobs": 2}
     first = await gateway.answer(prompt, **fields)
     second = await gateway.answer(prompt, **fields)
     assert second["choices"] == first["choices"]
@@ -99,15 +98,13 @@ async def test_a_hit_of_an_answer_with_log_probabilities_has_them(gateway: Clien
 
 
 async def test_bypass_neither_reads_nor_writes(gateway: Client, prompt: str):
-    bypass = {"entroute": {"cache": "bypass"}, "temperature": 0}
+    bypass: dict[str, Any] = {"entroute": {"cache": "bypass"}, "temperature": 0}
     assert (await gateway.chat(prompt, **bypass)).headers["x-entroute-cache"] == "bypass"
     assert (await gateway.chat(prompt, temperature=0)).headers["x-entroute-cache"] == "miss"
     assert (await gateway.chat(prompt, **bypass)).headers["x-entroute-cache"] == "bypass"
 
 
-async def test_refresh_answers_anew_and_replaces(
-    gateway: Client, workers: Workers, prompt: str
-):
+async def test_refresh_answers_anew_and_replaces(gateway: Client, workers: Workers, prompt: str):
     await workers.small.script(answer="old")
     await gateway.answer(prompt, temperature=0)
     await workers.small.script(answer="new")
@@ -119,7 +116,7 @@ async def test_refresh_answers_anew_and_replaces(
 
 
 async def test_force_caches_what_is_sampled(gateway: Client, workers: Workers, prompt: str):
-    force = {"entroute": {"cache": "force"}, "temperature": 1.0}
+    force: dict[str, Any] = {"entroute": {"cache": "force"}, "temperature": 1.0}
     assert (await gateway.chat(prompt, **force)).headers["x-entroute-cache"] == "miss"
     assert (await gateway.chat(prompt, **force)).headers["x-entroute-cache"] == "exact"
     assert len(await workers.bodies()) == 1
@@ -161,7 +158,7 @@ async def test_tenants_do_not_see_each_others_answers(
 async def test_gateways_share_a_redis(
     serve: Serve, workers: Workers, redis: RedisServer, prompt: str
 ):
-    cache = {"kind": "redis", "url": redis.url}
+    cache = {"kind": "redis", "url": redis.url, "timeout_ms": 2000}
     one, other = await serve(cache=cache), await serve(cache=cache)
     first = await one.chat(prompt, temperature=0)
     second = await other.chat(prompt, temperature=0)
@@ -173,7 +170,7 @@ async def test_gateways_share_a_redis(
 
 async def test_a_redis_that_is_killed_is_a_miss_and_comes_back(serve: Serve, prompt: str):
     with redis_server() as server:
-        gateway = await serve(cache={"kind": "redis", "url": server.url, "timeout_ms": 200})
+        gateway = await serve(cache={"kind": "redis", "url": server.url, "timeout_ms": 1000})
         await gateway.chat(prompt, temperature=0)
         server.kill()
         lost = await gateway.chat(prompt, temperature=0)

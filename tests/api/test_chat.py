@@ -18,7 +18,7 @@ from tests.api.conftest import (
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 ASK: list[Any] = [{"role": "user", "content": "How many legs has a spider?"}]
-WEATHER: dict[str, Any] = {
+WEATHER: Any = {
     "type": "function",
     "function": {"name": "weather", "parameters": {"type": "object", "properties": {}}},
 }
@@ -129,7 +129,7 @@ async def test_tools_and_their_calls_pass_through(gateway: Client, workers: Work
     answer = await gateway.sdk.chat.completions.create(
         model="small",
         messages=ASK,
-        tools=[WEATHER],  # type: ignore[list-item]
+        tools=[WEATHER],
         tool_choice="auto",
         parallel_tool_calls=True,
     )
@@ -173,7 +173,8 @@ async def test_response_format_and_stop_reach_the_worker(gateway: Client, worker
 
 @pytest.mark.parametrize("name", ["max_tokens", "max_completion_tokens"])
 async def test_either_name_of_the_cap_cuts_the_answer(gateway: Client, name: str):
-    answer = await gateway.answer(**{name: 2})
+    cap: dict[str, Any] = {name: 2}
+    answer = await gateway.answer(**cap)
     assert answer["choices"][0]["finish_reason"] == "length"
     assert answer["usage"]["completion_tokens"] == 2
 
@@ -195,7 +196,11 @@ async def test_nothing_is_sent_that_was_not_asked(gateway: Client, workers: Work
 
 
 async def test_unknown_fields_pass_through(gateway: Client, workers: Workers):
-    fields = {"min_p": 0.1, "reasoning_effort": "low", "structured_outputs": {"regex": "a+"}}
+    fields: dict[str, Any] = {
+        "min_p": 0.1,
+        "reasoning_effort": "low",
+        "structured_outputs": {"regex": "a+"},
+    }
     await gateway.answer(**fields)
     sent = (await workers.bodies())[0]
     assert {name: sent[name] for name in fields} == fields

@@ -14,7 +14,8 @@ from entroute.backends.balancing import RoundRobin
 from entroute.backends.health import HealthSweeps
 from entroute.backends.pool import Pool
 from loadtest.spawn import FakeWorker, fake_worker
-from tests.fakes import FakeClock
+from tests.builders import until
+from tests.scripted import FakeClock
 from tests.workers import CONTEXT, Connect
 
 
@@ -117,9 +118,7 @@ async def test_sweeps_go_on_in_the_background_until_stopped(
     background = sweeps(pool, client, interval_s=0.01)
     await background.start()
     pool.members[0].healthy = False
-    async with asyncio.timeout(2):
-        while not pool.available:
-            await asyncio.sleep(0.005)
+    await until(lambda: pool.available)
     await background.stop()
     pool.members[0].healthy = False
     await asyncio.sleep(0.05)

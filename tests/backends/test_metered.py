@@ -13,20 +13,8 @@ from entroute.evidence import Trace
 from entroute.ledger import Ledger
 from entroute.spending import Charge, Usage
 from entroute.types import Call, Delta
-from tests.fakes import (
-    FakeBackend,
-    FakeClock,
-    Script,
-    a_budget,
-    a_completion,
-    a_request,
-    a_trace,
-    coin,
-    fails,
-    hangs,
-    read,
-    says,
-)
+from tests.builders import a_budget, a_completion, a_request, a_trace, read, settle
+from tests.scripted import FakeBackend, FakeClock, Script, coin, fails, hangs, says
 
 REJECTED = WorkerRejected("w", "bad", status=400, param=None, code=None)
 FAILED = WorkerFailed("w", "answered 500")
@@ -109,10 +97,8 @@ async def test_a_cancelled_call_is_committed_once(stream: bool) -> None:  # noqa
             await desk.backend.complete(desk.call)
 
     task = asyncio.create_task(ask())
-    while not desk.fake.running:
-        await asyncio.sleep(0)
-    for _ in range(5):
-        await asyncio.sleep(0)
+    await settle()
+    assert desk.fake.running == 1
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
@@ -164,3 +150,12 @@ def test_told_usage_replaces_what_was_counted(told: list[int]) -> None:
         spent = spent_with(spent, Delta("x", usage=Usage(7, 3, completion_tokens, 1)))
         assert spent == Usage(7, 3, completion_tokens, 1, 1)
     assert spent_with(spent, a_completion()) == a_completion().usage
+
+
+async def test_whoever_sees_the_completion_sees_its_charge() -> None:
+    desk = Desk(says("a", "b"))
+    seen = []
+    async with aclosing(desk.backend.stream(desk.call)) as pieces:
+        async for _ in pieces:
+            seen.append(len(desk.ledger.charges))  # noqa: PERF401 - counted at every step
+    assert seen == [0, 0, 1]

@@ -6,7 +6,7 @@ from entroute.backends.wire import Fold, body_of, completion_of, path_of, usage_
 from entroute.errors import WorkerProtocolError
 from entroute.spending import Usage
 from entroute.types import ChatRequest, Completion, Delta, chosen_logprob, top_logprobs
-from tests.fakes import a_call, a_request
+from tests.builders import a_call, a_request
 
 TEXT = ChatRequest(model="auto", prompt="6 times 7 is")
 

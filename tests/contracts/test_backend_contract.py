@@ -18,7 +18,8 @@ from entroute.protocols import Backend
 from entroute.spending import Budget
 from entroute.types import Call, Completion, Delta
 from loadtest.spawn import FakeWorker
-from tests.fakes import FakeBackend, a_call, a_request, a_trace, fails, hangs, read, says
+from tests.builders import a_call, a_request, a_trace, read, read_until, until
+from tests.scripted import FakeBackend, fails, hangs, says
 from tests.workers import Connect, running
 
 ANSWER = "It has eight legs."
@@ -52,7 +53,7 @@ class Bench:
         return self._subject(FakeBackend(hangs(after=2)))
 
     async def failing(self, after: int) -> Subject:
-        kind = "reset" if after else "refuse"
+        kind = "truncated" if after else "refuse"
         await self._worker.script(answer=ANSWER, failure={"kind": kind, "after_tokens": after})
         return self._subject(FakeBackend(fails(CallFailed("scripted"), after=after)))
 
@@ -66,9 +67,7 @@ class Bench:
         if self._kind == "fake":
 
             async def busy(value: int) -> None:
-                async with asyncio.timeout(2):
-                    while fake.running != value:
-                        await asyncio.sleep(0)
+                await until(lambda: fake.running == value)
 
             return Subject(fake, call, busy)
         worker = self._connect(self._worker.url)
@@ -144,11 +143,7 @@ async def test_a_failure_is_a_call_failed_after_the_deltas_before_it(
     bench: Bench, after: int
 ) -> None:
     subject = await bench.failing(after)
-    pieces: list[Delta | Completion] = []
-    with pytest.raises(CallFailed):
-        async with aclosing(subject.backend.stream(subject.call)) as stream:
-            async for piece in stream:
-                pieces.append(piece)  # noqa: PERF401 - what came before the error counts
+    pieces, _ = await read_until(subject.backend.stream(subject.call), CallFailed)
     assert len(pieces) == after
     assert not any(isinstance(piece, Completion) for piece in pieces)
     await subject.busy(0)
@@ -163,11 +158,11 @@ async def test_a_failed_whole_answer_is_a_call_failed(bench: Bench) -> None:
 @pytest.mark.parametrize("stream", [True, False])
 async def test_a_wrong_request_is_rejected(bench: Bench, stream: bool) -> None:  # noqa: FBT001
     subject = await bench.rejecting()
+    stream_or_whole = subject.backend.stream(subject.call)
+    asked = read(stream_or_whole) if stream else subject.backend.complete(subject.call)
     with pytest.raises(WorkerRejected):
-        if stream:
-            await read(subject.backend.stream(subject.call))
-        else:
-            await subject.backend.complete(subject.call)
+        await asked
+    await stream_or_whole.aclose()
 
 
 @pytest.mark.parametrize("kind", KINDS[:3])

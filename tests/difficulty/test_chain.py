@@ -1,7 +1,8 @@
 import pytest
 
 from entroute.difficulty.chain import Chain, ChainConfig
-from tests.fakes import FakeEstimator, a_request, a_run, a_tier, backend_of
+from tests.builders import a_request, a_run, a_tier, backend_of
+from tests.fakes import FakeEstimator
 
 
 async def ask(*links: FakeEstimator) -> tuple[float | None, list[int], str | None]:

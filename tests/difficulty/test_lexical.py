@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 
 from entroute.difficulty.lexical import Lexical, LexicalConfig
 from entroute.types import ChatRequest
-from tests.fakes import a_request, a_run, a_tier, backend_of
+from tests.builders import a_request, a_run, a_tier, backend_of
 
 PROOF = "Prove by induction that the sum of the first n odd numbers is n^2, and derive a bound."
 

@@ -1,22 +1,13 @@
+from typing import Any
+
 import pytest
 
 from entroute.difficulty.probe import Probe, ProbeConfig
 from entroute.errors import DeadlineExceeded, WorkerFailed, WorkerRejected
 from entroute.protocols import Run
 from entroute.types import ChatRequest
-from tests.fakes import (
-    FakeBackend,
-    a_budget,
-    a_request,
-    a_run,
-    a_tier,
-    backend_of,
-    fails,
-    hangs,
-    read_outcome,
-    says,
-    unsure,
-)
+from tests.builders import a_budget, a_request, a_run, a_tier, backend_of, read_outcome
+from tests.scripted import FakeBackend, fails, hangs, says, unsure
 
 WORDS = tuple(f"w{i} " for i in range(10))
 
@@ -69,7 +60,7 @@ async def test_the_stream_goes_on_in_a_strategy() -> None:
 
 @pytest.mark.parametrize("facts", [{"n": 2}, {"extra": {"tools": [{}]}}])
 async def test_it_abstains_without_a_call_where_one_stream_would_not_do(
-    facts: dict[str, object],
+    facts: dict[str, Any],
 ) -> None:
     tier = a_tier("small")
     assert (await a_probe().estimate(a_run(tier, request=a_request(**facts)))).abstained

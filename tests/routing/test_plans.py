@@ -3,7 +3,8 @@ import pytest
 from entroute.errors import InvalidRequest, PermissionDenied
 from entroute.routing.plans import pinned_decision
 from entroute.types import Options, Principal
-from tests.fakes import FakeVerifier, a_request, a_run, a_tier
+from tests.builders import a_request, a_run, a_tier
+from tests.fakes import FakeVerifier
 from tests.routing.test_policies import STRATEGIES
 
 

@@ -19,7 +19,8 @@ from entroute.strategies.cascade import CascadeConfig
 from entroute.strategies.self_consistency import SelfConsistencyConfig
 from entroute.strategies.single import Single
 from entroute.types import ChatRequest, Options, Principal
-from tests.fakes import a_request, a_run, a_tier, voter
+from tests.builders import a_request, a_run, a_tier
+from tests.fakes import voter
 
 STRATEGIES: dict[str, Strategy] = {
     "single": Single(),

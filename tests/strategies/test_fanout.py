@@ -5,7 +5,8 @@ import pytest
 from entroute.errors import WorkerFailed
 from entroute.strategies.fanout import Arrival, Fanout
 from entroute.types import Completion
-from tests.fakes import FakeBackend, Script, a_call, fails, hangs, says, settle, text_of
+from tests.builders import a_call, settle, text_of
+from tests.scripted import FakeBackend, Script, fails, hangs, says
 
 
 def started(fanout: Fanout, *scripts: Script) -> FakeBackend:
@@ -60,12 +61,17 @@ async def test_leaving_cancels_what_still_runs() -> None:
 
 
 async def test_an_error_in_the_body_cancels_what_still_runs() -> None:
-    with pytest.raises(KeyError):
+    backends = []
+
+    async def body() -> None:
         async with Fanout() as fanout:
-            backend = started(fanout, hangs(after=1))
+            backends.append(started(fanout, hangs(after=1)))
             await fanout.next()
             raise KeyError
-    assert backend.running == 0
+
+    with pytest.raises(KeyError):
+        await body()
+    assert backends[0].running == 0
 
 
 async def test_streams_that_never_got_their_turn_are_not_begun() -> None:

@@ -10,20 +10,9 @@ from entroute.errors import BudgetExhausted, DeadlineExceeded, WorkerFailed, Wor
 from entroute.evidence import Verdict
 from entroute.protocols import Run, Streams
 from entroute.strategies.self_consistency import SelfConsistency, SelfConsistencyConfig, weighted
-from tests.fakes import (
-    FakeBackend,
-    FakeVerifier,
-    Script,
-    a_budget,
-    a_request,
-    a_run,
-    a_tier,
-    fails,
-    hangs,
-    says,
-    settle,
-    voter,
-)
+from tests.builders import a_budget, a_request, a_run, a_tier, settle
+from tests.fakes import FakeVerifier, voter
+from tests.scripted import FakeBackend, Script, fails, hangs, says
 
 FAILED = WorkerFailed("w", "answered 500")
 
@@ -192,16 +181,9 @@ async def test_a_probe_is_cancelled_and_charged() -> None:
 def test_temperature_zero_and_several_choices_are_refused_by_name() -> None:
     made = strategy()
     assert not isinstance(made, Streams)
-    supports = {
-        request: made.supports(a_run(a_tier("small"), request=a_request(**facts)))
-        for request, facts in {
-            "plain": {},
-            "cold": {"temperature": 0.0},
-            "warm": {"temperature": 0.7},
-            "many": {"n": 2},
-        }.items()
-    }
-    assert supports == {"plain": None, "cold": "temperature", "warm": None, "many": "n"}
+    requests = [a_request(), a_request(temperature=0.0), a_request(temperature=0.7), a_request(n=2)]
+    refused = [made.supports(a_run(a_tier("small"), request=request)) for request in requests]
+    assert refused == [None, "temperature", None, "n"]
 
 
 async def test_leaving_cancels_every_sample() -> None:

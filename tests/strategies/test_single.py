@@ -15,19 +15,9 @@ from entroute.evidence import Decision, Outcome
 from entroute.protocols import Run, Streams
 from entroute.strategies.single import Single, SingleConfig
 from entroute.types import Delta
-from tests.fakes import (
-    FakeVerifier,
-    a_budget,
-    a_request,
-    a_run,
-    a_tier,
-    backend_of,
-    fails,
-    hangs,
-    read_outcome,
-    says,
-    settle,
-)
+from tests.builders import a_budget, a_request, a_run, a_tier, backend_of, read_outcome, settle
+from tests.fakes import FakeVerifier
+from tests.scripted import fails, hangs, says
 
 DOWN = TierUnavailable("small", "refused")
 TOO_LONG = WorkerRejected("w", "too long", status=400, param=None, code="context_length_exceeded")

@@ -9,6 +9,7 @@ import httpx
 import openai
 import pytest
 import yaml
+from openai.types.chat import ChatCompletionChunk
 
 from entroute.embedded.engine import free_port
 from entroute.embedded.weights import default_directory
@@ -126,3 +127,8 @@ def sdk(url: str) -> openai.AsyncOpenAI:
         timeout=120.0,
         default_headers={"x-entroute-cache": "bypass"},
     )
+
+
+def text_of(chunks: list[ChatCompletionChunk]) -> str:
+    """Return the text that chunks of a chat add up to."""
+    return "".join(choice.delta.content or "" for chunk in chunks for choice in chunk.choices)

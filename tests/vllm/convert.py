@@ -11,9 +11,9 @@ Knows nothing of where weights come from or where the folder belongs.
 import sys
 from pathlib import Path
 
-import torch  # type: ignore[import-not-found]
-from safetensors.torch import save_file  # type: ignore[import-not-found]
-from transformers import (  # type: ignore[import-not-found]
+import torch
+from safetensors.torch import save_file
+from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
     AutoTokenizer,

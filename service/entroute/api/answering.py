@@ -12,6 +12,7 @@ from starlette.responses import Response
 
 from entroute.api.auth import KeyRing
 from entroute.api.leaving import ClientLeft, cancelled_when_client_leaves
+from entroute.api.parsing import CLIENT_LEFT
 from entroute.api.render import Rendering
 from entroute.api.schema import AnswerBody, ChatBody, TextBody
 from entroute.api.sse import EventStream, FirstItem
@@ -22,8 +23,6 @@ from entroute.gateway import Gateway
 from entroute.opening import Ask
 from entroute.protocols import Clock
 from entroute.types import ChatRequest
-
-CLIENT_LEFT = 499
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,10 +59,11 @@ class Answering:
         self, request: Request, body: AnswerBody, asked: Callable[[], ChatRequest]
     ) -> Response:
         try:
+            principal = self.keys.principal(request.headers.get("authorization"))
             ask = Ask(
                 request=asked(),
                 options=options_of(body.entroute, request.headers),
-                principal=self.keys.principal(request.headers.get("authorization")),
+                principal=principal,
                 trace=new_trace(request, streamed=bool(body.stream)),
             )
         except RequestError as error:

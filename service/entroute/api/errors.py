@@ -39,14 +39,18 @@ STATUS: tuple[tuple[type[Exception], int, str, str | None], ...] = (
     (WorkerError, 502, "server_error", "upstream_error"),
 )
 
+_BAD_REQUEST = 400
+_PASSED_ON = frozenset({413})  # other 4xx of workers are told as 400, never as FastAPI's 422
 _RETRY_TIER_S = 5  # a health sweep brings a worker back
 
 
 def rendered(error: Exception) -> tuple[int, dict[str, Any], dict[str, str]]:
     """Return status, body and headers of an error; 500 without details for one of ours."""
     if isinstance(error, WorkerRejected):
-        code = error.code
-        return error.status, _body(error.message, "invalid_request_error", error.param, code), {}
+        body = _body(error.message, "invalid_request_error", error.param, error.code)
+        return error.status if error.status in _PASSED_ON else _BAD_REQUEST, body, {}
+    if isinstance(error, BudgetExhausted) and error.limit == "deadline":
+        error = DeadlineExceeded("The deadline passed before there was an answer.")
     for kind, status, type_, usual in STATUS:
         if isinstance(error, kind):
             code = getattr(error, "code", None) or usual

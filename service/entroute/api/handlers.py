@@ -42,7 +42,6 @@ def install(app: FastAPI, refused: Refused) -> None:
     app.add_exception_handler(EntrouteError, of_ours)
     app.add_exception_handler(RequestValidationError, of_validation)
     app.add_exception_handler(HTTPException, of_http)
-    app.add_exception_handler(Exception, of_ours)
 
 
 def invalid_request(error: RequestValidationError) -> InvalidRequest:

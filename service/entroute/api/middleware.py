@@ -1,5 +1,6 @@
-"""Pure ASGI middleware: request ids, body and header limits."""
+"""Pure ASGI middleware: request ids, body and header limits, an answer even to our own bugs."""
 
+import logging
 import re
 from uuid import uuid4
 
@@ -10,11 +11,12 @@ from entroute.api.errors import rendered
 from entroute.errors import HeadersTooLarge, RequestError, RequestTooLarge
 from entroute.protocols import Clock
 
+_LOG = logging.getLogger(__name__)
 _SANE_ID = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
 
 
 class Edge:
-    """Gives every request an id and refuses what is too large before it is read.
+    """Gives every request an id, refuses what is too large unread, and answers what failed inside.
 
     A sane inbound `x-request-id` is kept. The id is at `scope["state"]["request_id"]` and on every
     response; the time of arrival is at `scope["state"]["arrived"]`.
@@ -56,9 +58,11 @@ class Edge:
         try:
             self._check_sizes(scope, headers)
             await self._app(scope, self._bounded(receive), send_with_id)
-        except RequestError as error:
+        except Exception as error:  # the edge's last resort: the client must be told
             if begun:
                 raise
+            if not isinstance(error, RequestError):
+                _LOG.exception("a request failed")
             await _refuse(error, send_with_id)
 
     def _check_sizes(self, scope: Scope, headers: dict[bytes, bytes]) -> None:
@@ -87,7 +91,7 @@ class Edge:
         return RequestTooLarge(f"The body is larger than {self._max_body_bytes} bytes.")
 
 
-async def _refuse(error: RequestError, send: Send) -> None:
+async def _refuse(error: Exception, send: Send) -> None:
     status, body, headers = rendered(error)
     data = orjson.dumps(body)
     raw = [(name.encode(), value.encode()) for name, value in headers.items()]

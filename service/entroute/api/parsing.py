@@ -1,12 +1,19 @@
 """Bodies are parsed by orjson: fast, and strict about what JSON cannot say."""
 
+import json
 from collections.abc import Callable, Coroutine
 from typing import Any
 
 import orjson
 from fastapi import Request
 from fastapi.routing import APIRoute
+from starlette.requests import ClientDisconnect
 from starlette.responses import Response
+
+CLIENT_LEFT = 499
+"""What no client ever sees: it has closed its connection."""
+
+_DEEPEST = 200  # orjson reads 1024 levels and writes 254, some of which the walk adds
 
 
 class StrictRequest(Request):
@@ -16,19 +23,36 @@ class StrictRequest(Request):
         """Return the parsed body.
 
         Raises:
-            JSONDecodeError: It is not JSON.
+            JSONDecodeError: It is not JSON, or nested deeper than can be passed on.
         """
-        return orjson.loads(await self.body())
+        body = await self.body()
+        value = orjson.loads(body)
+        if body.count(b"{") + body.count(b"[") > _DEEPEST and _deeper(value, _DEEPEST):
+            raise json.JSONDecodeError(f"nested deeper than {_DEEPEST} levels", "", 0)
+        return value
 
 
 class StrictRoute(APIRoute):
-    """A route that hands its handler a `StrictRequest`."""
+    """A route that hands its handler a `StrictRequest` whose body is read."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """Return the handler."""
         handler = super().get_route_handler()
 
         async def handle(request: Request) -> Response:
-            return await handler(StrictRequest(request.scope, request.receive))
+            strict = StrictRequest(request.scope, request.receive)
+            try:
+                await strict.body()  # here, because FastAPI makes a 400 of every error in it
+            except ClientDisconnect:
+                return Response(status_code=CLIENT_LEFT)
+            return await handler(strict)
 
         return handle
+
+
+def _deeper(value: Any, levels: int) -> bool:
+    """Say whether a value is nested deeper than so many levels."""
+    if not isinstance(value, dict | list):
+        return False
+    inner = value.values() if isinstance(value, dict) else value
+    return levels == 0 or any(_deeper(one, levels - 1) for one in inner)

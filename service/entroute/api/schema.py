@@ -10,13 +10,21 @@ from entroute.types import CacheMode, Options
 Role = Literal["system", "developer", "user", "assistant", "tool", "function"]
 
 
+class ContentPart(BaseModel):
+    """One part of a message's content; fields beyond its type travel untouched."""
+
+    model_config = ConfigDict(extra="allow")
+
+    type: str
+
+
 class Message(BaseModel):
     """One message; fields beyond role and content travel untouched."""
 
     model_config = ConfigDict(extra="allow")
 
     role: Role
-    content: str | list[dict[str, Any]] | None = None
+    content: str | list[ContentPart] | None = None
 
 
 class StreamOptions(BaseModel):

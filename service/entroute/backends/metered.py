@@ -10,6 +10,8 @@ from entroute.protocols import Backend, Clock
 from entroute.spending import Usage
 from entroute.types import Call, Completion
 
+_FAILURES = (CallFailed, WorkerRejected, DeadlineExceeded)
+
 
 class Stopwatch:
     """Adds up the time in which at least one upstream call is awaited.
@@ -60,28 +62,38 @@ class Metered:
             with self._stopwatch:
                 completion = await self._backend.complete(call)
             spent = completion.usage
-            return completion
+        except _FAILURES:
+            self._ledger.mark(call, "discarded")
+            raise
         finally:
             self._ledger.commit(call, spent)
+        return completion
 
     async def stream(self, call: Call) -> CallStream:
         """Answer piece by piece. See `Backend.stream`.
 
         A cancelled call is charged what it had sent: the worker's continuous usage, else the
-        log-probability entries, else the pieces.
+        log-probability entries, else the pieces. A finished call is charged before its completion
+        is handed out, so that whoever sees the answer sees its price.
         """
         spent = Usage(calls=1, partial_calls=1)
+        completion: Completion | None = None
         try:
             async with aclosing(self._backend.stream(call)) as pieces:
                 while True:
                     with self._stopwatch:
                         piece = await anext(pieces, None)
                     if piece is None:
-                        return
+                        break
                     spent = spent_with(spent, piece)
-                    yield piece
-        except (CallFailed, WorkerRejected, DeadlineExceeded):
+                    if isinstance(piece, Completion):
+                        completion = piece
+                    else:
+                        yield piece
+        except _FAILURES:
             self._ledger.mark(call, "discarded")
             raise
         finally:
             self._ledger.commit(call, spent)
+        if completion is not None:
+            yield completion

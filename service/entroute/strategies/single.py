@@ -46,7 +46,6 @@ class Single:
         try:
             completion = await tier.backend.complete(call)
         except (CallFailed, WorkerRejected) as error:
-            run.ledger.mark(call, "discarded")
             target = may_move(run, tier, error, moves)
             if target is None:
                 raise

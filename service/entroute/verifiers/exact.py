@@ -1,5 +1,6 @@
 """`exact`: equality with an answer that the client knows."""
 
+import re
 from collections.abc import Sequence
 from typing import Literal
 
@@ -10,6 +11,8 @@ from entroute.evidence import Verdict
 from entroute.types import ChatRequest, Completion
 from entroute.verifiers.majority import answer_of
 from entroute.verifiers.symbolic import SymbolicEquality
+
+_SENTENCE = re.compile(r"[A-Za-z]{2,}\s|\s[A-Za-z]{2,}")
 
 
 class ExactConfig(BaseModel):
@@ -39,11 +42,8 @@ class Exact:
 
     def __init__(self, reference: str, symbolic: SymbolicEquality) -> None:
         self._symbolic = symbolic
-        self._reference = (
-            extract(reference)
-            or extract(rf"\boxed{{{reference}}}")
-            or Answer("text", reference.strip())
-        )
+        self._reference = read_reference(reference)
+        self._words = extract(reference, "text")
 
     async def score(
         self,
@@ -54,6 +54,8 @@ class Exact:
         return tuple([await self._judge(candidate) for candidate in candidates])
 
     async def _judge(self, candidate: Completion) -> Verdict:
+        if self._words is not None and extract(candidate.content, "text") == self._words:
+            return Verdict(1.0, "equals the reference", answer=self._reference.canonical)
         form = "auto" if self._reference.form == "boxed" else self._reference.form
         answer = answer_of(candidate, form)
         if answer is None:
@@ -67,3 +69,15 @@ class Exact:
             )
         words = "equals the reference" if verdict else "differs from the reference"
         return Verdict(float(verdict), words, answer=answer.canonical)
+
+
+def read_reference(reference: str) -> Answer:
+    r"""Return a reference in canonical form.
+
+    It is the answer itself, so it is read as if a model had boxed it: `2\sqrt{2}` and `x^2+1` are
+    formulas, not the numbers they hold. Only a sentence is searched for the answer it ends on.
+    """
+    boxed = extract(rf"\boxed{{{reference}}}")
+    prose = "\\" not in reference and _SENTENCE.search(reference)
+    found = extract(reference) if prose or "\\boxed" in reference or "```" in reference else None
+    return found or boxed or Answer("text", reference.strip())

@@ -1,0 +1,81 @@
+import pytest
+
+from entroute.types import ChatRequest
+from entroute.verifiers.majority import Majority, MajorityConfig, asked_form
+from tests.builders import a_completion, a_request
+from tests.fakes import FakeAlgebra
+
+MATHS = a_request("How many apples are there, if 3 of 12 are eaten?")
+
+
+def calling(arguments: str, name: str = "add") -> dict[str, object]:
+    function = {"name": name, "arguments": arguments}
+    return {"tool_calls": [{"id": "x", "type": "function", "function": function}]}
+
+
+async def scores(
+    *texts: str, algebra: FakeAlgebra | None = None, request: ChatRequest = MATHS
+) -> list[float]:
+    verifier = MajorityConfig().build(algebra or FakeAlgebra())
+    verdicts = await verifier.score(request, [a_completion(text) for text in texts])
+    return [verdict.score for verdict in verdicts]
+
+
+async def test_a_score_is_the_answers_share_of_all_samples() -> None:
+    assert await scores("It is 9.", "So 9 apples", "The answer is 8.", "9.0") == [
+        0.75,
+        0.75,
+        0.25,
+        0.75,
+    ]
+
+
+async def test_an_answer_that_cannot_be_read_has_no_vote_but_counts_as_a_sample() -> None:
+    verifier = Majority(FakeAlgebra())
+    verdicts = await verifier.score(
+        MATHS, [a_completion("9"), a_completion("who knows"), a_completion("none of it")]
+    )
+    assert [verdict.score for verdict in verdicts] == [pytest.approx(1 / 3), 0, 0]
+    assert [verdict.abstained for verdict in verdicts] == [False, True, True]
+    assert verdicts[0].answer == "9"
+
+
+async def test_formulas_vote_together_where_algebra_says_so() -> None:
+    algebra = FakeAlgebra(frozenset((r"\sqrt{8}", r"2\sqrt{2}")))
+    texts = [r"\boxed{\sqrt{8}}", r"\boxed{2\sqrt{2}}", r"\boxed{\sqrt{7}}"]
+    found = await scores(*texts, algebra=algebra, request=a_request(r"Answer in \boxed{}."))
+    assert found == pytest.approx([2 / 3, 2 / 3, 1 / 3])
+
+
+async def test_algebra_is_not_asked_about_numbers() -> None:
+    algebra = FakeAlgebra()
+    await scores("9", "8", "9", algebra=algebra)
+    assert algebra.asked == []
+
+
+async def test_tool_calls_vote_by_name_and_canonical_arguments() -> None:
+    candidates = [
+        a_completion("", extra=calling('{"a": 1, "b": 2}')),
+        a_completion("", extra=calling('{"b":2,"a":1}')),
+        a_completion("", extra=calling('{"a": 1, "b": 3}')),
+        a_completion("", extra=calling('{"a": 1, "b": 2}', name="sub")),
+    ]
+    verdicts = await Majority(FakeAlgebra()).score(a_request(), candidates)
+    assert [verdict.score for verdict in verdicts] == [0.5, 0.5, 0.25, 0.25]
+
+
+@pytest.mark.parametrize(
+    ("prompt", "form"),
+    [
+        ("How many apples are there, if 3 of 12 are eaten?", "number"),
+        ("Which? A) red B) green C) blue", "choice"),
+        ("Write a Python function that adds.", "code"),
+        ("Tell me a story.", "auto"),
+    ],
+)
+def test_the_last_user_message_says_which_form_is_asked(prompt: str, form: str) -> None:
+    assert asked_form(a_request(prompt)) == form
+    assert asked_form(ChatRequest(model="auto", prompt=prompt)) == form
+    earlier = {"role": "user", "content": "Which? A) x B) y C) z"}
+    later = ({"role": "assistant", "content": "A"}, {"role": "user", "content": prompt})
+    assert asked_form(ChatRequest(model="auto", messages=(earlier, *later))) == form

@@ -1,0 +1,112 @@
+"""A gateway over fakes of everything it is made of."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from random import Random
+from typing import Any
+
+import pytest
+
+from entroute.evidence import Decision, Load, Outcome, Trace
+from entroute.gateway import Gateway, Parts
+from entroute.opening import Opener
+from entroute.protocols import Strategy, Tier
+from entroute.spending import BudgetLimits, Price
+from entroute.strategies.cascade import CascadeConfig
+from entroute.strategies.self_consistency import SelfConsistencyConfig
+from entroute.strategies.single import Single
+from entroute.types import ChatRequest, Options, Principal
+from entroute.verifiers import build_verifier
+from tests.builders import a_request, a_tier, an_ask, backend_of, read_outcome
+from tests.fakes import (
+    FakeAlgebra,
+    FakeCache,
+    FakeEstimator,
+    FakePolicy,
+    Recorded,
+    voter,
+)
+from tests.scripted import FakeBackend, FakeClock
+
+LIMITS = BudgetLimits(16, 100_000, 60.0)
+
+
+COLD = a_request(temperature=0.0)
+
+
+WARM = a_request(temperature=0.7)
+
+
+STRATEGIES: Mapping[str, Strategy] = {
+    "single": Single(),
+    "cascade": CascadeConfig().build(),
+    "self_consistency": SelfConsistencyConfig().build(voter()),
+}
+
+
+@dataclass
+class Walk:
+    """A gateway over fakes, and what they saw."""
+
+    tiers: tuple[Tier, ...] = field(default_factory=lambda: (a_tier("small"), a_tier("large")))
+    cache: FakeCache | None = field(default_factory=FakeCache)
+    decision: Decision | Exception = field(
+        default_factory=lambda: Decision("small", "single", "test")
+    )
+    limits: BudgetLimits = LIMITS
+    clock: FakeClock = field(default_factory=FakeClock)
+    recorded: Recorded = field(default_factory=Recorded)
+    estimator: FakeEstimator = field(default_factory=FakeEstimator)
+
+    def __post_init__(self) -> None:
+        opener = Opener(
+            lambda: self.tiers,
+            self.limits,
+            lambda option: build_verifier(option, FakeAlgebra()),
+            self.clock,
+            Random(0),  # noqa: S311 - a test repeats itself
+        )
+        self.gateway = Gateway(
+            Parts(
+                opener=opener,
+                estimator=self.estimator,
+                policy=FakePolicy(self.decision),
+                strategies=STRATEGIES,
+                cache=self.cache,
+                recorders=(self.recorded,),
+                load=lambda: Load({}),
+                fingerprint="f",
+                clock=self.clock,
+            )
+        )
+
+    @property
+    def small(self) -> FakeBackend:
+        return backend_of(self.tiers[0])
+
+    @property
+    def trace(self) -> Trace:
+        (only,) = self.recorded.traces
+        return only
+
+    async def ask(
+        self,
+        request: ChatRequest = COLD,
+        options: Options | None = None,
+        principal: Principal | None = None,
+        *,
+        stream: bool = True,
+    ) -> Outcome:
+        ask = an_ask(request, options, principal, streamed=stream)
+        if not stream:
+            return await self.gateway.complete(ask)
+        _, outcome = await read_outcome(self.gateway.stream(ask))
+        return outcome
+
+
+def walk(script: Any = None, **facts: Any) -> Walk:
+    tiers = (a_tier("small", script, price=Price(1, 2)), a_tier("large"))
+    return Walk(**{"tiers": tiers, **facts})
+
+
+either = pytest.mark.parametrize("stream", [True, False])
