@@ -81,7 +81,7 @@ class Gateway:
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
-        self._seen = Seen(parts.cache, lambda: parts.opener.models, parts.fingerprint)
+        self._seen = Seen(parts.cache, lambda: parts.opener.models, parts.fingerprint, parts.clock)
         self.in_flight = 0
 
     async def close(self) -> None:

@@ -1,6 +1,7 @@
 """API keys: who may ask, for what, and nobody learns a secret."""
 
 import hashlib
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,8 @@ import pytest_asyncio
 import yaml
 
 from entroute.errors import ConfigurationError
-from tests.api.conftest import OPEN, PROBED_HARD, Client, Serve, Workers, client_of
+from tests.api.conftest import OPEN, PROBED_HARD, Client, Serve, Workers, base_settings, client_of
+from tests.gateway_process import serving
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -37,10 +39,19 @@ def write_keys(path: Path) -> Path:
     return path
 
 
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def guarded_url(
+    fake_workers: Workers, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[str]:
+    keys = write_keys(tmp_path_factory.mktemp("keys") / "keys.yaml")
+    async with serving(base_settings(fake_workers, auth={"keys_file": str(keys)})) as url:
+        yield url
+
+
 @pytest_asyncio.fixture(loop_scope="session")
-async def guarded(serve: Serve, tmp_path: Path) -> Client:
+async def guarded(guarded_url: str, workers: Workers, http: httpx.AsyncClient) -> Client:
     """A gateway that wants keys."""
-    return await serve(auth={"keys_file": str(write_keys(tmp_path / "keys.yaml"))})
+    return client_of(guarded_url, http)
 
 
 def bearer(key: str) -> dict[str, str]:
@@ -100,9 +111,10 @@ async def test_a_missing_key_is_said_before_anything_else(guarded: Client):
 
 
 async def test_a_refused_key_is_counted_and_never_shown(guarded: Client):
+    before = await guarded.sample("entroute_requests_total", outcome="client_error")
     response = await guarded.chat(headers=bearer("very-secret-key"))
     assert "very-secret-key" not in response.text
-    assert await guarded.sample("entroute_requests_total", outcome="client_error") == 1
+    assert await guarded.sample("entroute_requests_total", outcome="client_error") == before + 1
 
 
 @pytest.mark.parametrize("model", ["large", "qwen-large"])

@@ -10,7 +10,7 @@ from entroute.cache.key import cache_key, cacheable, reads, worth_storing
 from entroute.cache.singleflight import Flights
 from entroute.errors import CacheUnavailable
 from entroute.evidence import Outcome, Trace
-from entroute.protocols import Cache, OutcomeStream
+from entroute.protocols import Cache, Clock, OutcomeStream
 from entroute.types import ChatRequest, Options, Principal
 
 
@@ -21,14 +21,20 @@ class Seen:
         cache: The store, None for no cache.
         models: Returns every model that may answer.
         fingerprint: Names what is configured and can change an answer.
+        clock: Monotonic seconds.
     """
 
     def __init__(
-        self, cache: Cache | None, models: Callable[[], Sequence[str]], fingerprint: str
+        self,
+        cache: Cache | None,
+        models: Callable[[], Sequence[str]],
+        fingerprint: str,
+        clock: Clock,
     ) -> None:
         self._cache = cache
         self._models = models
         self._fingerprint = fingerprint
+        self._clock = clock
         self._flights = Flights()
 
     async def stream(
@@ -59,8 +65,20 @@ class Seen:
             )
             if not leads:
                 trace.cache, trace.shared = "exact", True
+                source = self._awaited(source, trace)
         async with aclosing(source) as items:
             async for item in items:
+                yield item
+
+    async def _awaited(self, source: OutcomeStream, trace: Trace) -> OutcomeStream:
+        """Count the wait for somebody else's answer as time upstream, not as our own."""
+        async with aclosing(source) as items:
+            while True:
+                since = self._clock()
+                item = await anext(items, None)
+                trace.upstream_s += self._clock() - since
+                if item is None:
+                    return
                 yield item
 
     async def close(self) -> None:

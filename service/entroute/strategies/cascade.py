@@ -73,7 +73,9 @@ class Cascade:
         self._threshold = threshold
 
     def supports(self, run: Run) -> str | None:
-        """Refuse several choices and tools: neither has one window to gate on."""
+        """Refuse a pinned tier, which it may leave, and what has no one window to gate on."""
+        if run.pinned is not None:
+            return "model"
         if run.request.n > 1:
             return "n"
         if run.request.has_tools:
