@@ -110,8 +110,23 @@ def create_app(
         else (),
     )
     symbolic = SymbolicEquality()
-    strategies = _strategies(settings, symbolic)
     metrics = Metrics(CollectorRegistry())
+    parts = _parts(settings, state, symbolic, metrics, clock, rng)
+    gateway = Gateway(parts)
+    metrics.export_in_flight(lambda: gateway.in_flight)
+    return _application(_Built(settings, state, gateway, parts.cache, metrics, symbolic, clock))
+
+
+def _parts(  # noqa: PLR0913, PLR0917 - a composition root composes
+    settings: Settings,
+    state: State,
+    symbolic: SymbolicEquality,
+    metrics: Metrics,
+    clock: Clock,
+    rng: random.Random | None,
+) -> Parts:
+    """Return what the walk is made of."""
+    strategies = _strategies(settings, symbolic)
     opener = Opener(
         state.tiers,
         settings.limits.build(),
@@ -119,22 +134,17 @@ def create_app(
         clock,
         rng or random.Random(),  # noqa: S311 - nothing secret is drawn
     )
-    cache = settings.cache.build(clock)
-    gateway = Gateway(
-        Parts(
-            opener=opener,
-            estimator=settings.difficulty.build(),
-            policy=settings.policy.build(strategies),
-            strategies=strategies,
-            cache=cache,
-            recorders=(metrics, RequestLog(structlog.get_logger("entroute"))),
-            load=state.load,
-            fingerprint=_fingerprint(settings),
-            clock=clock,
-        )
+    return Parts(
+        opener=opener,
+        estimator=settings.difficulty.build(),
+        policy=settings.policy.build(strategies),
+        strategies=strategies,
+        cache=settings.cache.build(clock),
+        recorders=(metrics, RequestLog(structlog.get_logger("entroute"))),
+        load=state.load,
+        fingerprint=_fingerprint(settings),
+        clock=clock,
     )
-    metrics.export_in_flight(lambda: gateway.in_flight)
-    return _application(_Built(settings, state, gateway, cache, metrics, symbolic, clock))
 
 
 @dataclass(frozen=True, slots=True)

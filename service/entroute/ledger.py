@@ -77,26 +77,10 @@ class Ledger:
             raise self._exhausted("deadline")
         if self.calls_left < 1:
             raise self._exhausted("max_calls")
-        context = context_length or UNKNOWN_CONTEXT
-        prompt = min(prompt_bound(request), context) if not request.has_images else context
-        fair = self._fair_tokens(tier, prompt, share)
-        generated = min(fair, request.max_tokens or context)
-        cap: int | None = generated
-        if request.max_tokens is None:
-            # Workers refuse a cap that does not fit beside the prompt, so none is sent unless
-            # the budget is what binds; two bytes a token is a safe guess of the prompt's size.
-            cap = None if fair >= context else min(generated, max(16, context - prompt // 2))
-        call = Call(
-            id=self._next_id,
-            request=request,
-            purpose=purpose,
-            deadline=self.budget.deadline,
-            sample=sample,
-            max_tokens=cap,
-            top_logprobs=top_logprobs,
-        )
+        cap, worst = self._worst(tier, request, share, context_length or UNKNOWN_CONTEXT)
+        deadline = self.budget.deadline
+        call = Call(self._next_id, request, purpose, deadline, sample, cap, top_logprobs)
         self._next_id += 1
-        worst = Usage(prompt_tokens=prompt, completion_tokens=cap or generated, calls=1)
         self._entries[call.id] = _Entry(call, tier, purpose, worst)
         return call
 
@@ -157,6 +141,20 @@ class Ledger:
     def charges(self) -> tuple[Charge, ...]:
         """Every committed call, in the order of reservation."""
         return tuple(e.charge for e in self._entries.values() if e.charge is not None)
+
+    def _worst(
+        self, tier: str, request: ChatRequest, share: int, context: int
+    ) -> tuple[int | None, Usage]:
+        """Return the cap to send (None for none) and the most that the call can spend."""
+        prompt = min(prompt_bound(request), context) if not request.has_images else context
+        fair = self._fair_tokens(tier, prompt, share)
+        generated = min(fair, request.max_tokens or context)
+        cap: int | None = generated
+        if request.max_tokens is None:
+            # Workers refuse a cap that does not fit beside the prompt, so none is sent unless
+            # the budget is what binds; two bytes a token is a safe guess of the prompt's size.
+            cap = None if fair >= context else min(generated, max(16, context - prompt // 2))
+        return cap, Usage(prompt_tokens=prompt, completion_tokens=cap or generated, calls=1)
 
     def _fair_tokens(self, tier: str, prompt_tokens: int, share: int) -> int:
         """Return how many tokens one of `share` calls may generate; at least 1."""

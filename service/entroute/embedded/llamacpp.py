@@ -2,7 +2,6 @@
 
 import importlib.util
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 
 from entroute.embedded.engine import free_port
@@ -23,7 +22,7 @@ def threads_for(engines: int, cores: int) -> int:
     return max(1, cores // engines)
 
 
-class LlamaCppEngine:
+class LlamaCppEngine(EngineProcess):
     """A llama.cpp server for one GGUF file.
 
     Args:
@@ -47,37 +46,16 @@ class LlamaCppEngine:
         port: int = 0,
         startup_timeout_s: float = 120.0,
     ) -> None:
-        self._name = name
         self._gguf = gguf
         port = port or free_port()
-        self.command: Sequence[str] = (
+        command = (
             *(sys.executable, "-P", "-m", "entroute.embedded.llamacpp_server"),
             *("--model", str(gguf), "--name", name, "--port", str(port)),
             *("--threads", str(threads), "--slots", str(slots)),
             *("--context-length", str(context_length)),
         )
-        spec = ProcessSpec(name, self.command, port, startup_timeout_s=startup_timeout_s)
-        self._process = EngineProcess(spec)
-
-    @property
-    def name(self) -> str:
-        """Served model id."""
-        return self._name
-
-    @property
-    def url(self) -> str:
-        """Base URL that ends in `/v1`."""
-        return self._process.url
-
-    @property
-    def running(self) -> bool:
-        """Whether the server has answered its health URL and its process lives."""
-        return self._process.running
-
-    @property
-    def pid(self) -> int | None:
-        """Process id of the running server, None while there is none."""
-        return self._process.pid
+        spec = ProcessSpec(name, command, port, startup_timeout_s=startup_timeout_s)
+        super().__init__(spec)
 
     async def start(self) -> None:
         """Return once the model is loaded and the server answers.
@@ -88,15 +66,11 @@ class LlamaCppEngine:
         """
         if not self._gguf.is_file():
             raise WeightsError(
-                f"{self._name}: no such file {self._gguf}: give gguf the path of a .gguf file, "
+                f"{self.name}: no such file {self._gguf}: give gguf the path of a .gguf file, "
                 "or the name of a catalogue model to have it fetched"
             )
         if importlib.util.find_spec("xllamacpp") is None:
             raise EngineError(
-                f"{self._name}: xllamacpp is not installed: install entroute[llamacpp]"
+                f"{self.name}: xllamacpp is not installed: install entroute[llamacpp]"
             )
-        await self._process.start()
-
-    async def stop(self) -> None:
-        """End the server."""
-        await self._process.stop()
+        await super().start()

@@ -75,6 +75,16 @@ class EngineProcess:
         self._watching: asyncio.Task[None] | None = None
 
     @property
+    def name(self) -> str:
+        """Served model id."""
+        return self._spec.name
+
+    @property
+    def command(self) -> Sequence[str]:
+        """Program and arguments."""
+        return self._spec.command
+
+    @property
     def url(self) -> str:
         """Base URL that ends in `/v1`."""
         return f"http://{LOOPBACK}:{self._spec.port}/v1"

@@ -42,7 +42,7 @@ async def installed(python: str) -> bool:
     return await process.wait() == 0
 
 
-class VllmEngine:
+class VllmEngine(EngineProcess):
     """A vLLM server for one model.
 
     Args:
@@ -66,42 +66,26 @@ class VllmEngine:
         environment: Mapping[str, str] | None = None,
         startup_timeout_s: float = STARTUP_TIMEOUT_S,
     ) -> None:
-        self._name = name
         self._python = str(python) if python is not None else sys.executable
         port = port or free_port()
         # vLLM's own processes do not watch for the end of their parent.
-        self.command: Sequence[str] = (
+        command = (
             *(sys.executable, "-P", "-m", "entroute.embedded.leash"),
             *(self._python, "-m", "vllm.entrypoints.openai.api_server"),
             *("--model", model, "--served-model-name", name),
             *("--host", LOOPBACK, "--port", str(port)),
             *args,
         )
-        self._process = EngineProcess(
+        super().__init__(
             ProcessSpec(
                 name,
-                self.command,
+                command,
                 port,
                 environment={**SAFE_PATH, **(environment or {})},
                 startup_timeout_s=startup_timeout_s,
                 grace_s=30.0,
             )
         )
-
-    @property
-    def name(self) -> str:
-        """Served model id."""
-        return self._name
-
-    @property
-    def url(self) -> str:
-        """Base URL that ends in `/v1`."""
-        return self._process.url
-
-    @property
-    def running(self) -> bool:
-        """Whether the server has answered its health URL and its process lives."""
-        return self._process.running
 
     async def start(self) -> None:
         """Return once the model is loaded and the server answers.
@@ -111,11 +95,7 @@ class VllmEngine:
         """
         if not await installed(self._python):
             raise EngineError(
-                f"{self._name}: vllm is not installed for {self._python}: install entroute[vllm], "
+                f"{self.name}: vllm is not installed for {self._python}: install entroute[vllm], "
                 "or give python the path of an interpreter that has it"
             )
-        await self._process.start()
-
-    async def stop(self) -> None:
-        """End the server with every process it started."""
-        await self._process.stop()
+        await super().start()

@@ -19,6 +19,56 @@ _OVERHEADS = (50e-6, 100e-6, 200e-6, 400e-6, 800e-6, 1.6e-3, 3.2e-3, 6.4e-3, 0.0
 _SHARES = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
 _ENTROPIES = (0.01, 0.03, 0.1, 0.2, 0.3, 0.5, 0.8, 1.2, 2, 3)
 
+PREFIX = "entroute_"
+
+_COUNTERS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
+    ("requests", "Requests by how they ended.", ("endpoint", "strategy", "tier", "outcome")),
+    (
+        "tokens",
+        "Tokens as the workers count them; prompt excludes cached.",
+        ("tier", "kind", "purpose"),
+    ),
+    ("cost_usd", "Cost at the configured prices.", ("tier",)),
+    ("samples", "Samples by what became of them.", ("strategy", "result")),
+    ("samples_cancelled", "Samples no longer needed.", ("strategy",)),
+    ("tokens_saved", "Tokens that were not spent again.", ("reason",)),
+    ("escalations", "Moves between tiers.", ("from", "to", "reason")),
+    ("verifier_abstained", "Candidates not judged.", ("verifier",)),
+    ("cache_lookups", "Cache look-ups.", ("kind", "result")),
+    ("budget_exhausted", "Requests cut by a limit.", ("limit",)),
+    ("degraded", "Requests that did without a part.", ("part",)),
+)
+
+_HISTOGRAMS: tuple[tuple[str, str, tuple[str, ...], tuple[float, ...]], ...] = (
+    (
+        "request_duration_seconds",
+        "Time to the end of the answer.",
+        ("endpoint", "strategy"),
+        _DURATIONS,
+    ),
+    (
+        "time_to_first_token_seconds",
+        "Time to the first piece of a stream.",
+        ("tier",),
+        _FIRST_TOKENS,
+    ),
+    (
+        "inter_token_latency_seconds",
+        "Time between pieces of a stream.",
+        ("tier",),
+        _BETWEEN_TOKENS,
+    ),
+    (
+        "overhead_seconds",
+        "Time of the gateway itself, upstream excluded.",
+        ("endpoint",),
+        _OVERHEADS,
+    ),
+    ("difficulty", "Estimated difficulty, 1 hardest.", ("source",), _SHARES),
+    ("entropy_nats", "Mean token entropy of answers, lower bound.", ("tier",), _ENTROPIES),
+    ("verifier_score", "Scores of candidates.", ("verifier",), _SHARES),
+)
+
 NONE = "none"
 """Label of what a request never reached."""
 
@@ -32,65 +82,14 @@ class Metrics:
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self.registry = registry
-        self._requests = self._counter(
-            "requests", "Requests by how they ended.", "endpoint", "strategy", "tier", "outcome"
-        )
-        self._duration = self._histogram(
-            "request_duration_seconds",
-            "Time to the end of the answer.",
-            _DURATIONS,
-            "endpoint",
-            "strategy",
-        )
-        self._ttft = self._histogram(
-            "time_to_first_token_seconds",
-            "Time to the first piece of a stream.",
-            _FIRST_TOKENS,
-            "tier",
-        )
-        self._gaps = self._histogram(
-            "inter_token_latency_seconds",
-            "Time between pieces of a stream.",
-            _BETWEEN_TOKENS,
-            "tier",
-        )
-        self._overhead = self._histogram(
-            "overhead_seconds",
-            "Time of the gateway itself, upstream excluded.",
-            _OVERHEADS,
-            "endpoint",
-        )
-        self._tokens = self._counter(
-            "tokens",
-            "Tokens as the workers count them; prompt excludes cached.",
-            "tier",
-            "kind",
-            "purpose",
-        )
-        self._cost = self._counter("cost_usd", "Cost at the configured prices.", "tier")
-        self._samples = self._counter(
-            "samples", "Samples by what became of them.", "strategy", "result"
-        )
-        self._cancelled = self._counter(
-            "samples_cancelled", "Samples no longer needed.", "strategy"
-        )
-        self._saved = self._counter("tokens_saved", "Tokens that were not spent again.", "reason")
-        self._escalations = self._counter(
-            "escalations", "Moves between tiers.", "from", "to", "reason"
-        )
-        self._difficulty = self._histogram(
-            "difficulty", "Estimated difficulty, 1 hardest.", _SHARES, "source"
-        )
-        self._entropy = self._histogram(
-            "entropy_nats", "Mean token entropy of answers, lower bound.", _ENTROPIES, "tier"
-        )
-        self._scores = self._histogram(
-            "verifier_score", "Scores of candidates.", _SHARES, "verifier"
-        )
-        self._abstained = self._counter("verifier_abstained", "Candidates not judged.", "verifier")
-        self._lookups = self._counter("cache_lookups", "Cache look-ups.", "kind", "result")
-        self._exhausted = self._counter("budget_exhausted", "Requests cut by a limit.", "limit")
-        self._degraded = self._counter("degraded", "Requests that did without a part.", "part")
+        self._count = {
+            name: Counter(PREFIX + name, text, labels, registry=registry)
+            for name, text, labels in _COUNTERS
+        }
+        self._observe = {
+            name: Histogram(PREFIX + name, text, labels, buckets=buckets, registry=registry)
+            for name, text, labels, buckets in _HISTOGRAMS
+        }
 
     def export_in_flight(self, read: Callable[[], int]) -> None:
         """Export how many requests are on their way, read at scrape."""
@@ -99,27 +98,25 @@ class Metrics:
 
     def record(self, trace: Trace) -> None:
         """Write one finished trace."""
-        outcome = trace.outcome
         strategy, tier = _names(trace)
-        self._requests.labels(trace.endpoint, strategy, tier, trace.result).inc()
         end = trace.started if trace.finished is None else trace.finished
-        self._duration.labels(trace.endpoint, strategy).observe(end - trace.started)
-        self._overhead.labels(trace.endpoint).observe(trace.overhead_s(end))
+        self._inc("requests", trace.endpoint, strategy, tier, trace.result)
+        self._see("request_duration_seconds", end - trace.started, trace.endpoint, strategy)
+        self._see("overhead_seconds", trace.overhead_s(end), trace.endpoint)
         if trace.ttft_s is not None:
-            self._ttft.labels(tier).observe(trace.ttft_s)
-            gaps = self._gaps.labels(tier)
-            for gap in trace.gaps_s:
-                gaps.observe(gap)
+            self._see("time_to_first_token_seconds", trace.ttft_s, tier)
+        for gap in trace.gaps_s:
+            self._see("inter_token_latency_seconds", gap, tier)
         if trace.exhausted is not None:
-            self._exhausted.labels(trace.exhausted).inc()
+            self._inc("budget_exhausted", trace.exhausted)
         for part in trace.degraded:
-            self._degraded.labels(part).inc()
+            self._inc("degraded", part)
         if trace.estimate is not None and trace.estimate.difficulty is not None:
-            self._difficulty.labels(trace.estimate.source).observe(trace.estimate.difficulty)
+            self._see("difficulty", trace.estimate.difficulty, trace.estimate.source)
         self._record_cache(trace)
         self._record_spending(trace)
-        if outcome is not None and trace.cache != "exact":
-            self._record_outcome(outcome)
+        if trace.outcome is not None and trace.cache != "exact":
+            self._record_outcome(trace.outcome)
 
     def _record_cache(self, trace: Trace) -> None:
         if trace.cache in {None, "bypass"}:
@@ -130,47 +127,44 @@ class Metrics:
             result = "error" if "cache" in trace.degraded else "miss"
         else:
             result = "hit"
-        self._lookups.labels("exact", result).inc()
+        self._inc("cache_lookups", "exact", result)
         if trace.cache == "exact" and trace.outcome is not None:
             usage = trace.outcome.usage
-            self._saved.labels("cache").inc(usage.prompt_tokens + usage.completion_tokens)
+            self._inc("tokens_saved", "cache", by=usage.prompt_tokens + usage.completion_tokens)
 
     def _record_spending(self, trace: Trace) -> None:
         for charge in trace.charges:
-            usage = charge.usage
-            fresh = usage.prompt_tokens - usage.cached_tokens
-            self._tokens.labels(charge.tier, "prompt", charge.purpose).inc(fresh)
-            self._tokens.labels(charge.tier, "cached", charge.purpose).inc(usage.cached_tokens)
-            self._tokens.labels(charge.tier, "completion", charge.purpose).inc(
-                usage.completion_tokens
+            usage, tier, purpose = charge.usage, charge.tier, charge.purpose
+            self._inc(
+                "tokens", tier, "prompt", purpose, by=usage.prompt_tokens - usage.cached_tokens
             )
-            self._cost.labels(charge.tier).inc(charge.cost_usd)
+            self._inc("tokens", tier, "cached", purpose, by=usage.cached_tokens)
+            self._inc("tokens", tier, "completion", purpose, by=usage.completion_tokens)
+            self._inc("cost_usd", tier, by=charge.cost_usd)
 
     def _record_outcome(self, outcome: Outcome) -> None:
         strategy = outcome.strategy
-        self._samples.labels(strategy, "finished").inc(len(outcome.candidates))
-        self._samples.labels(strategy, "failed").inc(len(outcome.failures))
-        self._samples.labels(strategy, "cancelled").inc(outcome.cancelled)
-        self._cancelled.labels(strategy).inc(outcome.cancelled)
+        self._inc("samples", strategy, "finished", by=len(outcome.candidates))
+        self._inc("samples", strategy, "failed", by=len(outcome.failures))
+        self._inc("samples", strategy, "cancelled", by=outcome.cancelled)
+        self._inc("samples_cancelled", strategy, by=outcome.cancelled)
         for move in outcome.escalations:
-            self._escalations.labels(move.source, move.target, move.reason).inc()
+            self._inc("escalations", move.source, move.target, move.reason)
         for verdict in outcome.verdicts:
             if verdict.abstained:
-                self._abstained.labels(outcome.verifier).inc()
+                self._inc("verifier_abstained", outcome.verifier)
             else:
-                self._scores.labels(outcome.verifier).observe(verdict.score)
+                self._see("verifier_score", verdict.score, outcome.verifier)
         for choice in outcome.choices:
             if choice.logprobs:
                 entropy = fmean(token_entropy(token) for token in choice.logprobs)
-                self._entropy.labels(choice.tier).observe(entropy)
+                self._see("entropy_nats", entropy, choice.tier)
 
-    def _counter(self, name: str, text: str, *labels: str) -> Counter:
-        return Counter(f"entroute_{name}", text, labels, registry=self.registry)
+    def _inc(self, name: str, *labels: str, by: float = 1) -> None:
+        self._count[name].labels(*labels).inc(by)
 
-    def _histogram(
-        self, name: str, text: str, buckets: tuple[float, ...], *labels: str
-    ) -> Histogram:
-        return Histogram(f"entroute_{name}", text, labels, buckets=buckets, registry=self.registry)
+    def _see(self, name: str, value: float, *labels: str) -> None:
+        self._observe[name].labels(*labels).observe(value)
 
 
 def _names(trace: Trace) -> tuple[str, str]:
