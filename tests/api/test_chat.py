@@ -108,8 +108,9 @@ async def test_logprobs_without_alternatives_have_none(gateway: Client):
 
 @pytest.mark.parametrize("top", [0, 2])
 async def test_a_cascades_own_alternatives_do_not_reach_the_client(gateway: Client, top: int):
-    options = {"strategy": "cascade"}
-    answer = await gateway.answer(logprobs=True, top_logprobs=top, entroute=options)
+    answer = await gateway.answer(
+        model="auto", logprobs=True, top_logprobs=top, entroute={"strategy": "cascade"}
+    )
     tokens = answer["choices"][0]["logprobs"]["content"]
     assert len(tokens) == 16
     assert {len(token["top_logprobs"]) for token in tokens} == {top}
@@ -118,7 +119,7 @@ async def test_a_cascades_own_alternatives_do_not_reach_the_client(gateway: Clie
 async def test_log_probabilities_asked_for_our_own_use_are_stripped(
     gateway: Client, workers: Workers
 ):
-    answer = await gateway.answer(entroute={"strategy": "cascade"})
+    answer = await gateway.answer(model="auto", entroute={"strategy": "cascade"})
     assert (await workers.bodies())[0]["logprobs"] is True
     assert answer["choices"][0]["logprobs"] is None
 

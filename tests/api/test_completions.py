@@ -88,7 +88,7 @@ async def test_offsets_of_streamed_log_probabilities_count_from_the_start(gatewa
 async def test_every_strategy_completes_text(gateway: Client, workers: Workers, strategy: str):
     await workers.small.script(answer=" 4")
     answer = await gateway.sdk.completions.create(
-        model="small", prompt="2 + 2 =", extra_body={"entroute": {"strategy": strategy}}
+        model="auto", prompt="2 + 2 =", extra_body={"entroute": {"strategy": strategy}}
     )
     assert answer.choices[0].text == " 4"
     assert answer.choices[0].logprobs is None

@@ -42,7 +42,7 @@ async def test_leaving_a_stream_cancels_its_call_and_counts_what_it_had_sent(
     cancelled_before = await cancelled(gateway)
     body = json.dumps(
         {
-            "model": "small",
+            "model": "auto",
             "messages": [{"role": "user", "content": "Hi"}],
             "stream": True,
             "entroute": {"strategy": strategy},
@@ -71,7 +71,7 @@ async def test_leaving_a_stream_cancels_its_call_and_counts_what_it_had_sent(
     [
         ({}, 1),
         ({"n": 3}, 3),
-        ({"entroute": {"strategy": "cascade"}}, 1),
+        ({"model": "auto", "entroute": {"strategy": "cascade"}}, 1),
         ({"entroute": {"strategy": "self_consistency"}}, 5),
     ],
     ids=str,

@@ -125,10 +125,14 @@ async def test_an_unknown_model_is_not_found_and_the_known_ones_are_listed(
 @pytest.mark.parametrize(
     ("fields", "param"),
     [
-        ({"entroute": {"strategy": "cascade"}, "n": 2}, "n"),
+        ({"model": "auto", "entroute": {"strategy": "cascade"}, "n": 2}, "n"),
         ({"entroute": {"strategy": "self_consistency"}, "n": 2}, "n"),
         ({"entroute": {"strategy": "self_consistency"}, "temperature": 0}, "temperature"),
-        ({"entroute": {"strategy": "cascade"}, "tools": [{"type": "function"}]}, "tools"),
+        ({"entroute": {"strategy": "cascade"}}, "model"),
+        (
+            {"model": "auto", "entroute": {"strategy": "cascade"}, "tools": [{}]},
+            "tools",
+        ),
         (
             {"entroute": {"strategy": "single", "verifier": {"kind": "majority"}}},
             "entroute.verifier",

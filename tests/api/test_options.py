@@ -83,6 +83,7 @@ async def test_structured_options_come_by_header_as_json(gateway: Client):
 
 async def test_the_body_wins_over_headers(gateway: Client):
     response = await gateway.chat(
+        model="auto",
         headers={"x-entroute-strategy": "self_consistency", "x-entroute-cache": "force"},
         entroute={"strategy": "cascade"},
     )

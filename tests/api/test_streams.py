@@ -94,7 +94,7 @@ async def test_final_values_are_in_the_last_chunk_alone(gateway: Client, *, incl
 
 
 async def test_internal_log_probabilities_are_stripped(gateway: Client, workers: Workers):
-    events = await gateway.events(entroute={"strategy": "cascade"})
+    events = await gateway.events(model="auto", entroute={"strategy": "cascade"})
     assert (await workers.bodies())[0]["logprobs"] is True
     assert {c["logprobs"] for chunk in events.chunks for c in chunk["choices"]} == {None}
 

@@ -53,7 +53,7 @@ def of_tier(spent: dict[str, Any], tier: str) -> Tokens:
         {"max_tokens": 3},
         {"entroute": ALL_SAMPLES},
         {"model": "large", "entroute": ALL_SAMPLES},
-        {"entroute": {"strategy": "cascade"}},
+        {"model": "auto", "entroute": {"strategy": "cascade"}},
     ],
     ids=str,
 )

@@ -142,7 +142,7 @@ async def test_usage_is_what_the_engines_counted(running: Running, sdk: AsyncOpe
 async def test_log_probabilities_reach_only_who_asks(sdk: AsyncOpenAI):
     options = {"entroute": {"strategy": "cascade"}}
     request: dict[str, Any] = {
-        "model": "small",
+        "model": "auto",
         "messages": CAPITAL,
         "max_tokens": 4,
         "extra_body": options,

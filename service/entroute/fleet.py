@@ -1,0 +1,150 @@
+"""The configured tiers as running pools: built here, swept for health, closed with the server."""
+
+from collections.abc import Mapping, Sequence
+from contextlib import AsyncExitStack
+
+import aiohttp
+import httpx
+from prometheus_client import CollectorRegistry
+
+from entroute.backends.balancing import build_balancer
+from entroute.backends.health import HealthSweeps
+from entroute.backends.pool import Pool
+from entroute.backends.worker import Worker
+from entroute.errors import ConfigurationError
+from entroute.evidence import Load
+from entroute.protocols import Clock, Tier
+from entroute.settings import Settings, TierSettings, WorkerSettings
+from entroute.telemetry.gauges import WorkerGauges
+
+_IDLE_CONNECTION_S = 3.0  # below the 5 s after which uvicorn and llama.cpp close idle ones
+
+
+class Fleet:
+    """All tiers, their pools and whether the gateway should be sent requests.
+
+    Args:
+        settings: The configuration.
+        clock: Monotonic seconds.
+        ready_made: Tiers in place of the configured ones; nothing is connected then.
+        engine_urls: Base URL by tier, of engines that were started for it.
+
+    Attributes:
+        draining: Whether the server has been asked to stop.
+
+    Raises:
+        ConfigurationError: A tier's engine is not running.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        clock: Clock,
+        *,
+        ready_made: Sequence[Tier] | None,
+        engine_urls: Mapping[str, str],
+    ) -> None:
+        self.draining = False
+        self._settings = settings
+        self._clock = clock
+        self._ready_made = None if ready_made is None else tuple(ready_made)
+        self._configured = (
+            [_with_engine(tier, engine_urls) for tier in settings.tiers]
+            if ready_made is None
+            else []
+        )
+        self._pools: list[Pool] = []
+        self._sweeps: HealthSweeps | None = None
+
+    def tiers(self) -> tuple[Tier, ...]:
+        """Return all tiers as they are now, cheapest first; none before `connect`."""
+        if self._ready_made is not None:
+            return self._ready_made
+        return tuple(
+            _tier(settings, pool)
+            for settings, pool in zip(self._configured, self._pools, strict=False)
+        )
+
+    def load(self) -> Load:
+        """Return what every tier is busy with."""
+        age_s = 0.0 if self._sweeps is None else self._sweeps.age_s
+        return Load({pool.tier: pool.load for pool in self._pools}, age_s)
+
+    def not_ready(self) -> str | None:
+        """Return why requests should go elsewhere, or None; losing workers is no reason."""
+        if self.draining:
+            return "draining"
+        swept = self._sweeps is not None and self._sweeps.swept_at is not None
+        return None if swept or self._ready_made is not None else "starting"
+
+    async def connect(self, stack: AsyncExitStack, registry: CollectorRegistry) -> None:
+        """Build the pools, sweep them once, and keep sweeping until `stack` is closed."""
+        if self._ready_made is not None:
+            return
+        session = await stack.enter_async_context(_session(self._settings))
+        client = await stack.enter_async_context(httpx.AsyncClient(trust_env=False))
+        self._pools = [self._pool(tier, session) for tier in self._configured]
+        registry.register(WorkerGauges(self._pools))
+        health = self._settings.health
+        self._sweeps = HealthSweeps(
+            self._pools,
+            client,
+            self._clock,
+            interval_s=health.interval_s,
+            timeout_s=health.timeout_s,
+        )
+        await self._sweeps.start()
+        stack.push_async_callback(self._sweeps.stop)
+
+    def _pool(self, tier: TierSettings, session: aiohttp.ClientSession) -> Pool:
+        workers = [
+            Worker(
+                worker.url,
+                model=tier.model,
+                tier=tier.name,
+                session=session,
+                clock=self._clock,
+                timeouts=self._settings.timeouts.build(),
+                api_key=worker.api_key.get_secret_value() if worker.api_key else None,
+            )
+            for worker in tier.workers
+        ]
+        attempts = self._settings.retries.attempts
+        return Pool(tier.name, workers, build_balancer(tier.balancer), attempts=attempts)
+
+
+def _tier(settings: TierSettings, pool: Pool) -> Tier:
+    engine = settings.engine
+    declared = settings.context_length or (None if engine is None else engine.context_length)
+    return Tier(
+        name=settings.name,
+        model=settings.model,
+        backend=pool,
+        price=settings.price.build(),
+        context_length=declared or pool.context_length,
+        vision=settings.vision,
+        tools=settings.tools,
+        available=pool.available,
+    )
+
+
+def _session(settings: Settings) -> aiohttp.ClientSession:
+    return aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=_IDLE_CONNECTION_S),
+        cookie_jar=aiohttp.DummyCookieJar(),
+        timeout=aiohttp.ClientTimeout(total=None, sock_connect=settings.timeouts.connect_s),
+        headers={"accept-encoding": "identity"},
+    )
+
+
+def _with_engine(tier: TierSettings, urls: Mapping[str, str]) -> TierSettings:
+    """Return a tier whose engine is its one worker.
+
+    Raises:
+        ConfigurationError: The engine was not started.
+    """
+    if tier.engine is None:
+        return tier
+    if tier.name not in urls:
+        raise ConfigurationError(f"tiers: the engine of '{tier.name}' is not running")
+    return tier.model_copy(update={"workers": (WorkerSettings(url=urls[tier.name]),)})
