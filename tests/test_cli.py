@@ -200,9 +200,9 @@ def test_serve_on_an_address_of_another_machine_names_the_setting(write):
     assert "server.host" in done.stderr
 
 
-def test_serve_beyond_loopback_without_keys_must_be_said(write):
-    settings = two_tiers("http://127.0.0.1:1", "http://127.0.0.1:2")
-    done = serve("--config", write(settings), "--host", "0.0.0.0")
+def test_listening_beyond_loopback_without_keys_must_be_said(run: Run, write):
+    path = write(two_tiers("http://127.0.0.1:1", "http://127.0.0.1:2"))
+    done = run("check", "--config", path, ENTROUTE_SERVER__HOST="0.0.0.0")
     assert done.returncode == 2
     assert "auth.keys_file" in done.stderr
     assert "allow_unauthenticated" in done.stderr

@@ -203,9 +203,11 @@ async def test_headers_say_what_is_known_at_the_first_byte(gateway: Client):
 async def test_a_worker_that_fails_in_mid_stream_ends_it_with_an_error(
     gateway: Client, workers: Workers, kind: str
 ):
-    await workers.small.script(failure={"kind": kind, "after_tokens": 3, "times": 1})
+    failure = {"kind": kind, "after_tokens": 3, "times": 1}
+    await workers.small.script(failure=failure, tokens_per_second=50)
     events = await gateway.events()
-    assert events.text == "word0 word1 word2"
+    # A reset may overtake the last token on its way.
+    assert events.text in {"word0 word1 word2", "word0 word1"}
     assert not events.done
     assert events.error is not None
     assert events.error["type"] == "server_error"

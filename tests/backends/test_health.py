@@ -50,6 +50,18 @@ async def test_a_sweep_tells_the_living_from_the_dead(
     assert pool.available
 
 
+async def test_a_sweep_learns_a_llamacpp_servers_engine_and_context(
+    connect: Connect,
+) -> None:
+    model = {"id": "small", "owned_by": "llamacpp", "meta": {"n_ctx": 4096}}
+    transport = httpx.MockTransport(lambda _: httpx.Response(200, json={"data": [model]}))
+    async with httpx.AsyncClient(transport=transport) as client:
+        pool = a_pool(connect, "http://127.0.0.1:1")
+        await sweeps(pool, client).sweep()
+    assert pool.members[0].worker.engine == "llamacpp"
+    assert pool.context_length == 4096
+
+
 async def test_a_worker_that_serves_another_model_is_unhealthy(
     worker: FakeWorker, connect: Connect, client: httpx.AsyncClient
 ) -> None:

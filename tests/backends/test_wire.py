@@ -224,6 +224,27 @@ def test_llamacpps_chunks_are_folded() -> None:
     assert (completion.finish_reason, completion.usage) == ("length", Usage(9, 0, 1, 1))
 
 
+def test_llamacpp_is_asked_for_its_running_count_and_nobody_else_is() -> None:
+    bodies = {
+        engine: body_of(a_call(), "m", stream=True, engine=engine)
+        for engine in ("llamacpp", "vllm", "")
+    }
+    asked = {engine for engine, body in bodies.items() if body.get("timings_per_token")}
+    assert asked == {"llamacpp"}
+
+
+def test_llamacpps_running_count_is_usage_with_cached_tokens_in_the_prompt() -> None:
+    timings = {"cache_n": 24, "prompt_n": 14, "predicted_n": 2}
+    told = {"usage": {"prompt_tokens": 38, "completion_tokens": 3}}
+    deltas, completion = folded(
+        {**chunk({"content": "Bon"}), "timings": timings},
+        chunk({"content": "jour"}, finish_reason="stop"),
+        {"choices": [], **told, "timings": timings},
+    )
+    assert deltas[0].usage == Usage(38, 24, 2, 1)
+    assert completion.usage == Usage(38, 0, 3, 1)
+
+
 def test_text_chunks_are_folded() -> None:
     logprobs = {"tokens": ["4"], "token_logprobs": [-0.1], "top_logprobs": [{"4": -0.1}]}
     fold = Fold(a_call(TEXT))

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import httpx
 
@@ -10,6 +11,18 @@ from entroute.backends.pool import Member, Pool
 from entroute.protocols import Clock
 
 _LOG = logging.getLogger(__name__)
+
+
+class _Unhealthy(Exception):
+    """A worker cannot be called; the message says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """What a worker tells of itself: tokens it can hold (None if it does not say), its engine."""
+
+    context_length: int | None
+    engine: str
 
 
 class HealthSweeps:
@@ -70,17 +83,27 @@ class HealthSweeps:
             await self.sweep()
 
     async def _ask(self, member: Member, tier: str) -> None:
-        detail, context = await self._question(member)
+        detail = ""
+        try:
+            told = await self._question(member)
+        except _Unhealthy as unhealthy:
+            detail = str(unhealthy)
+        else:
+            member.context_length = told.context_length or member.context_length
+            member.worker.engine = told.engine
         if bool(detail) == member.healthy:
             level = logging.WARNING if detail else logging.INFO
             _LOG.log(
                 level, "worker %s of tier %s: %s", member.worker.url, tier, detail or "healthy"
             )
         member.healthy, member.detail = not detail, detail
-        member.context_length = context or member.context_length
 
-    async def _question(self, member: Member) -> tuple[str, int | None]:
-        """Return what is wrong with a worker ("" if nothing) and its context length if it tells."""
+    async def _question(self, member: Member) -> _Told:
+        """Return what a worker tells of itself.
+
+        Raises:
+            _Unhealthy: It cannot be called; the message says why.
+        """
         worker = member.worker
         try:
             response = await self._client.get(
@@ -89,10 +112,12 @@ class HealthSweeps:
             response.raise_for_status()
             served = {str(model["id"]): model for model in response.json()["data"]}
         except httpx.HTTPError as error:
-            return f"{worker.url}/models: {type(error).__name__} {error}".rstrip(), None
-        except (ValueError, KeyError, TypeError):
-            return f"{worker.url}/models is no OpenAI model list", None
+            detail = f"{worker.url}/models: {type(error).__name__} {error}".rstrip()
+            raise _Unhealthy(detail) from error
+        except (ValueError, KeyError, TypeError) as error:
+            raise _Unhealthy(f"{worker.url}/models is no OpenAI model list") from error
         if worker.model not in served:
-            return f"{worker.url} serves {sorted(served)}, not '{worker.model}'", None
-        length = served[worker.model].get("max_model_len")
-        return "", length if isinstance(length, int) else None
+            raise _Unhealthy(f"{worker.url} serves {sorted(served)}, not '{worker.model}'")
+        model = served[worker.model]
+        length = model.get("max_model_len") or (model.get("meta") or {}).get("n_ctx")
+        return _Told(length if isinstance(length, int) else None, str(model.get("owned_by", "")))

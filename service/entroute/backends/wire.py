@@ -17,6 +17,8 @@ Json = Mapping[str, Any]
 
 CHAT_PATH = "/chat/completions"
 TEXT_PATH = "/completions"
+LLAMACPP = "llamacpp"
+"""What llama.cpp's server says owns its models; it counts tokens in `timings`, not in `usage`."""
 
 _IMPOSSIBLE = -9999.0  # what OpenAI writes for a log-probability of minus infinity
 _MESSAGE_KNOWN = frozenset({"role", "content"})
@@ -28,8 +30,8 @@ def path_of(call: Call) -> str:
     return CHAT_PATH if call.request.prompt is None else TEXT_PATH
 
 
-def body_of(call: Call, model: str, *, stream: bool) -> dict[str, Any]:
-    """Return the request body of one call: one choice, usage always reported."""
+def body_of(call: Call, model: str, *, stream: bool, engine: str = "") -> dict[str, Any]:
+    """Return the request body of one call: one choice, usage in every chunk where it is told."""
     request = call.request
     body: dict[str, Any] = {**request.extra, "model": model}
     if request.prompt is None:
@@ -50,6 +52,8 @@ def body_of(call: Call, model: str, *, stream: bool) -> dict[str, Any]:
     if stream:
         body["stream"] = True
         body["stream_options"] = {"include_usage": True, "continuous_usage_stats": True}
+        if engine == LLAMACPP:
+            body["timings_per_token"] = True
     return body
 
 
@@ -62,6 +66,19 @@ def usage_of(payload: Json | None) -> Usage | None:
         prompt_tokens=int(payload.get("prompt_tokens") or 0),
         cached_tokens=int(details.get("cached_tokens") or 0),
         completion_tokens=int(payload.get("completion_tokens") or 0),
+        calls=1,
+    )
+
+
+def counted(timings: Json | None) -> Usage | None:
+    """Return llama.cpp's running count as usage: its prompt_n leaves cached tokens out."""
+    if not timings:
+        return None
+    cached = int(timings.get("cache_n") or 0)
+    return Usage(
+        prompt_tokens=cached + int(timings.get("prompt_n") or 0),
+        cached_tokens=cached,
+        completion_tokens=int(timings.get("predicted_n") or 0),
         calls=1,
     )
 
@@ -150,7 +167,7 @@ class Fold:
         """
         if not isinstance(chunk, dict) or "error" in chunk:
             raise WorkerProtocolError("?", f"error in mid-stream: {str(chunk)[:200]}")
-        self._usage = usage_of(chunk.get("usage")) or self._usage
+        self._usage = usage_of(chunk.get("usage")) or counted(chunk.get("timings")) or self._usage
         self._model = chunk.get("model") or self._model
         choices = chunk.get("choices")
         if not choices:

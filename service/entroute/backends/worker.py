@@ -61,6 +61,10 @@ class Worker:
         clock: Monotonic seconds.
         timeouts: Limits of each phase.
         api_key: Bearer key, or None.
+
+    Attributes:
+        in_flight: Calls it is answering.
+        engine: What `/v1/models` says owns the model (vllm, llamacpp), "" until it was asked.
     """
 
     def __init__(  # noqa: PLR0913 - a worker is its address, its place and its limits
@@ -78,6 +82,7 @@ class Worker:
         self.model = model
         self.tier = tier
         self.in_flight = 0
+        self.engine = ""
         self._session = session
         self._clock = clock
         self._timeouts = timeouts
@@ -120,7 +125,9 @@ class Worker:
         self, call: Call, phase: Phase, *, stream: bool
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         """Send the call; leaving early closes the connection, which cancels it upstream."""
-        body = orjson.dumps(wire.body_of(call, self.model, stream=stream), default=dict)
+        body = orjson.dumps(
+            wire.body_of(call, self.model, stream=stream, engine=self.engine), default=dict
+        )
         now = self._clock()
         until, phase = self._sooner(now + self._limit(phase), phase, self._total(call, now))
         self.in_flight += 1
