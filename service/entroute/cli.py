@@ -161,9 +161,9 @@ def _say_starting(console: Console, progress: Progress, tiers: Sequence[TierSett
 
 
 def _say_ready(console: Console, settings: Settings, url: str) -> None:
-    key = '"$ENTROUTE_KEY"' if settings.auth else '"unused"'
     bearer = "" if settings.auth is None else ' -H "authorization: Bearer $ENTROUTE_KEY"'
-    python_key = 'os.environ["ENTROUTE_KEY"]' if settings.auth else key
+    python_key = 'os.environ["ENTROUTE_KEY"]' if settings.auth else '"unused"'
+    imports = "import os\n  " if settings.auth else ""
     console.print(
         f"""
 entroute {entroute.__version__} answers at {url}/v1. Try it:
@@ -173,7 +173,7 @@ entroute {entroute.__version__} answers at {url}/v1. Try it:
 
 or with the OpenAI SDK:
 
-  from openai import OpenAI
+  {imports}from openai import OpenAI
   client = OpenAI(base_url="{url}/v1", api_key={python_key})
   answer = client.chat.completions.create(
       model="auto",

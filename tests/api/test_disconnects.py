@@ -58,8 +58,8 @@ async def test_leaving_a_stream_cancels_its_call_and_counts_what_it_had_sent(
         async for line in response.aiter_lines():
             seen += '"content":"' in line and '"content":""' not in line
             if seen == 10:
+                assert await running(workers) == 1
                 break
-        assert await running(workers) == 1
     assert await eventually(lambda: running(workers), 0, within_s=1)
     assert await eventually(lambda: cancelled(gateway), cancelled_before + 1)
     spent = await counted(gateway) - before
