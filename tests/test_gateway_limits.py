@@ -103,7 +103,7 @@ async def test_a_request_that_arrives_too_late_is_refused() -> None:
     w.clock.advance(61)
     with pytest.raises(BudgetExhausted):
         await w.ask()
-    assert (w.trace.result, w.trace.exhausted) == ("client_error", "deadline")
+    assert (w.trace.result, w.trace.exhausted) == ("server_error", "deadline")
 
 
 async def test_a_limit_of_nothing_allows_nothing() -> None:

@@ -226,6 +226,8 @@ def test_other_names_in_the_environment_are_ignored(tmp_path: Path) -> None:
 
 
 def test_an_index_beyond_the_list_is_refused_by_the_variables_name(tmp_path: Path) -> None:
+    made = loaded(tmp_path, ENTROUTE_STRATEGIES__0__KIND="cascade")
+    assert [config.kind for config in made.strategies] == ["cascade"]
     with pytest.raises(ConfigurationError, match="ENTROUTE_TIERS__5__NAME: '5' is no index"):
         loaded(tmp_path, ENTROUTE_TIERS__5__NAME="x")
     with pytest.raises(ConfigurationError, match="is no index of a list of 2"):

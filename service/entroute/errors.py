@@ -21,7 +21,7 @@
         ├── TierUnavailable      no worker of a tier can be reached
         └── WorkerError          one call to one worker failed; `worker` names it
             ├── WorkerUnavailable    refused or reset
-            ├── WorkerFailed         answered 5xx
+            ├── WorkerFailed         answered 5xx, or broke off its answer
             ├── WorkerTimeout        connect, first_token, between_tokens or total
             ├── WorkerBusy           429 or 503 with Retry-After
             ├── WorkerMisconfigured  401, 403 or 404: the operator's fault, never the client's
@@ -154,11 +154,11 @@ class WorkerError(CallFailed):
 
 
 class WorkerUnavailable(WorkerError):
-    """The worker refused or reset the connection."""
+    """The worker refused the connection, or reset it before it answered."""
 
 
 class WorkerFailed(WorkerError):
-    """The worker answered 5xx: this request failed, the next one need not."""
+    """The worker answered 5xx or broke off: this request failed, the next one need not."""
 
 
 Phase = Literal["connect", "first_token", "between_tokens", "total"]

@@ -191,5 +191,6 @@ class Gateway:
 
 def result_of(error: Exception) -> Result:
     """Return whose fault an error is."""
-    client = isinstance(error, RequestError | BudgetExhausted | WorkerRejected)
-    return "client_error" if client else "server_error"
+    if isinstance(error, BudgetExhausted):
+        return "server_error" if error.limit == "deadline" else "client_error"
+    return "client_error" if isinstance(error, RequestError | WorkerRejected) else "server_error"

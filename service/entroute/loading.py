@@ -115,11 +115,14 @@ def _overridden(node: Any, keys: Sequence[str], value: str, name: str) -> Any:
         except yaml.YAMLError:
             return value  # a secret that begins with @ or { is text, not YAML
     head, rest = keys[0], keys[1:]
-    if isinstance(node, list):
-        if not head.isdigit() or int(head) >= len(node):
-            raise ConfigurationError(f"{name}: '{head}' is no index of a list of {len(node)}")
-        copy = list(node)
-        copy[int(head)] = _overridden(node[int(head)], rest, value, name)
-        return copy
+    if isinstance(node, list) or (node is None and head.isdigit()):
+        # One past the end makes an element; variables come in order of their names.
+        elements = list(node or ())
+        if not head.isdigit() or int(head) > len(elements):
+            raise ConfigurationError(f"{name}: '{head}' is no index of a list of {len(elements)}")
+        place = int(head)
+        old = elements[place] if place < len(elements) else None
+        elements[place : place + 1] = [_overridden(old, rest, value, name)]
+        return elements
     base = node if isinstance(node, Mapping) else {}
     return {**base, head: _overridden(base.get(head), rest, value, name)}

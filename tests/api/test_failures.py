@@ -198,13 +198,13 @@ async def test_a_stall_between_tokens_ends_the_stream_with_an_error(serve: Serve
     assert events.error["code"] == "upstream_timeout"
 
 
-@pytest.mark.parametrize(("kind", "status"), [("malformed", 502), ("truncated", 503)])
+@pytest.mark.parametrize("kind", ["malformed", "truncated"])
 async def test_an_answer_that_is_cut_off_is_the_workers_failure(
-    serve: Serve, workers: Workers, kind: str, status: int
+    serve: Serve, workers: Workers, kind: str
 ):
     gateway = await serve()
     await workers.small.script(failure={"kind": kind, "after_tokens": 2, "times": 1})
-    assert (await gateway.chat()).status_code == status
+    assert (await gateway.chat()).status_code == 502
 
 
 async def test_a_worker_behind_a_key_is_asked_with_it(serve: Serve, workers: Workers):

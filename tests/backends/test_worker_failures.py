@@ -178,8 +178,8 @@ async def test_what_is_wrong_with_the_request_is_said_in_the_workers_words(
     [
         ("malformed", 1, WorkerProtocolError),
         ("truncated", 2, WorkerProtocolError),
-        ("reset", 2, WorkerUnavailable),
-        ("close", 2, WorkerUnavailable),
+        ("reset", 2, WorkerFailed),
+        ("close", 2, WorkerFailed),
         ("refuse", 0, WorkerUnavailable),
     ],
 )
@@ -203,7 +203,7 @@ async def test_a_broken_stream_ends_in_an_error_after_what_was_made(
     [
         ("malformed", WorkerProtocolError),
         ("reset", WorkerUnavailable),
-        ("close", WorkerUnavailable),
+        ("close", WorkerFailed),
         ("refuse", WorkerUnavailable),
     ],
 )

@@ -215,3 +215,10 @@ def test_weighted_votes_are_shares_in_zero_to_one(pairs: list[tuple[str | None, 
     for verdict in result:
         by_answer.setdefault(verdict.answer, set()).add(verdict.score)
     assert all(len(found) == 1 for found in by_answer.values())
+
+
+async def test_a_budget_too_small_for_all_samples_draws_what_it_holds() -> None:
+    backend, run = drawing(says_that(1), budget=a_budget(max_generated_tokens=2))
+    outcome = await strategy().run(run)
+    assert [call.max_tokens for call in backend.calls] == [1, 1]
+    assert outcome.stop_reason == "budget"

@@ -141,7 +141,10 @@ class Worker:
             error.worker = self.url
             raise
         except (aiohttp.ClientError, ConnectionError) as error:
-            raise WorkerUnavailable(self.url, f"{type(error).__name__}: {error}") from error
+            detail = f"{type(error).__name__}: {error}"
+            if response is not None:
+                raise WorkerFailed(self.url, f"broke off its answer: {detail}") from error
+            raise WorkerUnavailable(self.url, detail) from error
         finally:
             self.in_flight -= 1
             if response is not None:

@@ -99,19 +99,21 @@ class SelfConsistency:
         return await self._outcome(run, draw)
 
     def _reserve(self, run: Run, tier: Tier) -> _Draw:
-        """Reserve the worst case of every sample; fewer if the budget holds no more."""
-        draw = _Draw()
-        wanted = min(self._samples, run.ledger.calls_left)
-        for i in range(max(1, wanted)):
+        """Reserve the worst case of every sample, of fewer if the budget holds no more.
+
+        Raises:
+            BudgetExhausted: It does not hold a single one.
+        """
+        wanted = max(1, min(self._samples, run.ledger.calls_left))
+        while True:
             try:
-                call = run.reserve(tier, "sample", sample=i, share=max(1, wanted - i))
+                calls = _reserved(run, tier, wanted)
             except BudgetExhausted:
-                if not draw.calls:
+                if wanted == 1:
                     raise
-                break
-            draw.calls.append(call)
-        draw.cut = len(draw.calls) < self._samples
-        return draw
+                wanted -= 1
+            else:
+                return _Draw(calls, cut=wanted < self._samples)
 
     async def _settled(self, run: Run, done: Sequence[Completion], live: int) -> bool:
         if live == 0 or run.verifier is not None:
@@ -143,6 +145,23 @@ class SelfConsistency:
             cancelled=draw.cancelled,
             failures=tuple(str(failure) for failure in draw.failures),
         )
+
+
+def _reserved(run: Run, tier: Tier, samples: int) -> list[Call]:
+    """Reserve so many calls or none.
+
+    Raises:
+        BudgetExhausted: The budget does not hold them all.
+    """
+    calls: list[Call] = []
+    try:
+        while (i := len(calls)) < samples:
+            calls.append(run.reserve(tier, "sample", sample=i, share=samples - i))
+    except BudgetExhausted:
+        for call in calls:
+            run.ledger.release(call)
+        raise
+    return calls
 
 
 def weighted(votes: Sequence[Verdict], judged: Sequence[Verdict]) -> tuple[Verdict, ...]:
