@@ -22,7 +22,7 @@ from tests.builders import a_request, an_ask, read_outcome, settle, text_of
 from tests.fakes import (
     no_task_left,
 )
-from tests.scripted import fails, hangs, says
+from tests.scripted import FakeBackend, fails, hangs, says
 from tests.walks import COLD, WARM, Walk, either, walk
 
 __all__ = ["no_task_left"]
@@ -162,6 +162,43 @@ async def test_followers_get_the_answer_of_a_leader_that_left(stream: bool) -> N
     assert by_shared[True].charges == ()
     assert w.cache is not None
     assert len(w.cache.stored) == 1
+
+
+async def test_a_leader_that_left_still_tells_what_was_spent_on_its_answer() -> None:
+    gate = asyncio.Event()
+    w = walk(says("6 times ", "7", gate=gate))
+    leader, follower = await joined(w, 2)
+    leader.cancel()
+    await settle()
+    gate.set()
+    await follower
+    await settle()
+    told = {trace.shared: trace.outcome for trace in w.recorded.traces}
+    assert told[False] is not None
+    assert told[False].strategy == "single"
+
+
+async def test_a_follower_does_not_inherit_the_leaders_deadline() -> None:
+    gate = asyncio.Event()
+    w = walk(FakeBackend(fails(DeadlineExceeded("late"), gate=gate), says("7")))
+    leader, follower = await joined(w, 2, stream=False)
+    gate.set()
+    with pytest.raises(DeadlineExceeded):
+        await leader
+    assert (await follower).choices[0].content == "7"
+    assert len(w.small.calls) == 2
+    assert all(not trace.shared for trace in w.recorded.traces)
+
+
+async def test_a_reader_of_a_stream_does_not_join_a_plain_answer() -> None:
+    gate = asyncio.Event()
+    w = walk(FakeBackend(says("6 times ", "7", gate=gate), says("6 times ", "7")))
+    (plain,) = await joined(w, 1, stream=False)
+    pieces = [item async for item in w.gateway.stream(an_ask(COLD, streamed=True))]
+    assert text_of(pieces) == "6 times 7"
+    gate.set()
+    await plain
+    assert len(w.small.calls) == 2
 
 
 async def test_the_last_to_leave_cancels_upstream() -> None:

@@ -293,3 +293,23 @@ def test_configured_strategies_take_the_place_of_the_defaults(tmp_path: Path) ->
     by_kind = {config.kind: config.model_dump() for config in settings.all_strategies}
     assert by_kind["cascade"]["window"] == 7
     assert set(by_kind) == {"single", "cascade", "self_consistency"}
+
+
+@pytest.mark.parametrize(
+    "secret", ["#abc", "abc #def", "null", "123456", "yes", "a: b", "@x", "{x"]
+)
+def test_a_secret_from_the_environment_stays_what_it_is(tmp_path: Path, secret: str) -> None:
+    settings = loaded(tmp_path, ENTROUTE_TIERS__0__WORKERS__0__API_KEY=secret)
+    key = settings.tiers[0].workers[0].api_key
+    assert key is not None
+    assert key.get_secret_value() == secret
+
+
+def test_a_top_level_list_comes_from_the_environment(tmp_path: Path) -> None:
+    assert loaded(tmp_path, ENTROUTE__ALLOW_FIELDS="[priority]").allow_fields == {"priority"}
+
+
+def test_a_worker_url_with_a_password_is_refused_without_quoting_it(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="api_key") as caught:
+        loaded(tmp_path, ENTROUTE_TIERS__0__WORKERS__0__URL="http://me:s3cret@127.0.0.1:1/v1")
+    assert "s3cret" not in str(caught.value)

@@ -85,7 +85,7 @@ def _parts(  # noqa: PLR0913, PLR0917 - a composition root composes
         cache=settings.cache.build(clock),
         recorders=(metrics, RequestLog(structlog.get_logger("entroute"))),
         load=fleet.load,
-        fingerprint=_fingerprint(settings),
+        fingerprint=fingerprint(settings),
         clock=clock,
     )
 
@@ -171,9 +171,14 @@ def _strategies(settings: Settings, symbolic: SymbolicEquality) -> dict[str, Str
     return built
 
 
-def _fingerprint(settings: Settings) -> str:
-    """Return a digest of what is configured and can change an answer, models apart."""
-    parts = settings.model_dump_json(
-        include={"difficulty", "policy", "strategies", "limits"},
-    )
+def fingerprint(settings: Settings) -> str:
+    """Return a digest of everything configured, or a default, that can change an answer."""
+    how = settings.model_dump_json(include={"difficulty", "policy", "limits"})
+    ways = [config.model_dump_json() for config in settings.all_strategies]
+    hosting: dict[str, bool | set[str]] = {
+        **dict.fromkeys(("workers", "price", "balancer"), True),
+        "engine": {"port", "threads", "slots", "python"},
+    }
+    what = [tier.model_dump_json(exclude=hosting) for tier in settings.tiers]
+    parts = "\n".join([entroute.__version__, how, *ways, *what])
     return hashlib.blake2b(parts.encode(), digest_size=8).hexdigest()

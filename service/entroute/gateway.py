@@ -174,8 +174,10 @@ class Gateway:
 
     def _charged(self, run: Run, outcome: Outcome) -> Outcome:
         """Return the outcome with every call's charge and every degraded part."""
-        run.trace.charges = run.ledger.charges
-        return replace(outcome, charges=run.trace.charges, degraded=tuple(run.trace.degraded))
+        trace = run.trace
+        trace.charges = run.ledger.charges
+        trace.outcome = replace(outcome, charges=trace.charges, degraded=tuple(trace.degraded))
+        return trace.outcome
 
     def _begin(self, trace: Trace) -> None:
         """Open one more part of a request; it is recorded when the last is closed."""

@@ -41,7 +41,7 @@ def load(path: Path | None, environment: Mapping[str, str]) -> Settings:
     data = dict(EMBEDDED) if path is None else _read(path)
     for name in sorted(environment):
         if name.startswith(PREFIX) and SEPARATOR in name:
-            keys = name.removeprefix(PREFIX).lower().split(SEPARATOR)
+            keys = name.removeprefix(PREFIX).lstrip("_").lower().split(SEPARATOR)
             data = _overridden(data, keys, environment[name], name)
     data = with_default_kinds(data)
     try:
@@ -110,10 +110,7 @@ def _where(error: yaml.YAMLError) -> str:
 def _overridden(node: Any, keys: Sequence[str], value: str, name: str) -> Any:
     """Return a copy of `node` with one environment variable's value put at its path."""
     if not keys:
-        try:
-            return yaml.safe_load(value)
-        except yaml.YAMLError:
-            return value  # a secret that begins with @ or { is text, not YAML
+        return _read_value(value)
     head, rest = keys[0], keys[1:]
     if isinstance(node, list) or (node is None and head.isdigit()):
         # One past the end makes an element; variables come in order of their names.
@@ -126,3 +123,16 @@ def _overridden(node: Any, keys: Sequence[str], value: str, name: str) -> Any:
         return elements
     base = node if isinstance(node, Mapping) else {}
     return {**base, head: _overridden(base.get(head), rest, value, name)}
+
+
+def _read_value(value: str) -> Any:
+    """Return a variable's value: lists and mappings as YAML, all else as the text it is.
+
+    Settings make numbers and booleans of text where they want them; a secret stays what it is.
+    """
+    if not value.lstrip().startswith(("[", "{")):
+        return value
+    try:
+        return yaml.safe_load(value)
+    except yaml.YAMLError:
+        return value

@@ -64,6 +64,8 @@ class WorkerSettings(_Strict):
     def _http(cls, url: str) -> str:
         if not url.startswith(("http://", "https://")):
             raise ValueError("must begin with http:// or https://")
+        if "@" in url.split("/")[2]:
+            raise ValueError("must not hold a user or password; give the key as api_key")
         try:
             parts = urlsplit(url)
             reachable = bool(parts.hostname) and parts.port != 0

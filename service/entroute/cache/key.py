@@ -35,7 +35,7 @@ NOT_IN_KEY = frozenset(
 OPTIONS_NOT_IN_KEY = frozenset(
     {
         "cache",  # whether to look, not what to find
-        "explain",  # shows the evidence; the evidence is stored anyway
+        "explain",  # shows the evidence; what of it belongs to the answer is stored anyway
     }
 )
 """Options of entroute that cannot change an answer."""

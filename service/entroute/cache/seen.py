@@ -8,7 +8,7 @@ from contextlib import aclosing
 
 from entroute.cache.key import cache_key, cacheable, reads, worth_storing
 from entroute.cache.singleflight import Flights
-from entroute.errors import CacheUnavailable
+from entroute.errors import BudgetExhausted, CacheUnavailable, DeadlineExceeded
 from entroute.evidence import Outcome, Trace
 from entroute.protocols import Cache, Clock, OutcomeStream
 from entroute.types import ChatRequest, Options, Principal
@@ -60,25 +60,43 @@ class Seen:
                 trace.cache = "exact"
                 yield stored
                 return
+            # A reader of a stream wants pieces, which a plain answer does not make.
+            flight = f"{key} streamed" if trace.streamed else key
             leads, source = self._flights.subscribe(
-                key, lambda: _remembered(spend(), cache, key, trace)
+                flight, lambda: _remembered(spend(), cache, key, trace)
             )
             if not leads:
                 trace.cache, trace.shared = "exact", True
-                source = self._awaited(source, trace)
+                source = self._followed(source, trace, spend)
         async with aclosing(source) as items:
             async for item in items:
                 yield item
 
-    async def _awaited(self, source: OutcomeStream, trace: Trace) -> OutcomeStream:
-        """Count the wait for somebody else's answer as time upstream, not as our own."""
-        async with aclosing(source) as items:
-            while True:
-                since = self._clock()
-                item = await anext(items, None)
-                trace.upstream_s += self._clock() - since
-                if item is None:
-                    return
+    async def _followed(
+        self, source: OutcomeStream, trace: Trace, spend: Callable[[], OutcomeStream]
+    ) -> OutcomeStream:
+        """Read somebody else's answer; the wait is time upstream, not our own.
+
+        Its deadline is that of who asked first. If that passes before anything was released,
+        the request is answered for itself, within its own.
+        """
+        released = False
+        try:
+            async with aclosing(source) as items:
+                while True:
+                    since = self._clock()
+                    item = await anext(items, None)
+                    trace.upstream_s += self._clock() - since
+                    if item is None:
+                        return
+                    released = True
+                    yield item
+        except (DeadlineExceeded, BudgetExhausted):
+            if released:
+                raise
+        trace.cache, trace.shared = "miss", False
+        async with aclosing(spend()) as items:
+            async for item in items:
                 yield item
 
     async def close(self) -> None:
