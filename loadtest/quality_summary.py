@@ -56,6 +56,34 @@ def differences(rows: Sequence[Row], arms: Sequence[str], rng: random.Random) ->
     return table
 
 
+def over_mixtures(rows: Sequence[Row], arms: Sequence[str], rng: random.Random) -> list[Row]:
+    """Return each arm's accuracy less that of a coin between small and large of the same cost.
+
+    The coin sends every prompt to large with probability `share`, in [0, 1], chosen so that its
+    mean cost is the arm's. What an arm gains over it is what its decisions are worth.
+    """
+    if not {"small", "large"} <= set(arms):
+        return []
+    cost = dict.fromkeys(arms, 0.0)
+    for row in rows:
+        cost[row["arm"]] += (row.get("usage") or {}).get("cost_usd") or 0.0
+    right = {(row["prompt"], row["arm"]): float(row["right"]) for row in rows}
+    table = []
+    for arm in (arm for arm in arms if arm not in {"small", "large"}):
+        share = (cost[arm] - cost["small"]) / ((cost["large"] - cost["small"]) or 1.0)
+        share = min(1.0, max(0.0, share))
+        gains = [
+            value - (1 - share) * right[prompt, "small"] - share * right[prompt, "large"]
+            for (prompt, name), value in right.items()
+            if name == arm and {(prompt, "small"), (prompt, "large")} <= right.keys()
+        ]
+        if gains:
+            low, high = paired_bootstrap(gains, rng)
+            named = {"arm": arm, "share": share, "pairs": len(gains)}
+            table.append({**named, "gain": sum(gains) / len(gains), "low": low, "high": high})
+    return table
+
+
 def spending(rows: Sequence[Row], arms: Sequence[str]) -> list[Row]:
     """Return tokens, calls and cost in USD by arm, tier and purpose."""
     table: dict[tuple[str, str, str], Row] = {}

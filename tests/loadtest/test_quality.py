@@ -132,6 +132,20 @@ def test_accuracy_and_paired_differences_are_by_arm():
     assert gain["low"] < 0.6 < gain["high"]
 
 
+def test_an_arm_is_compared_with_a_coin_of_the_same_cost():
+    def priced(arm: str, cost: float, rights: list[bool]) -> list[dict[str, Any]]:
+        made = [row(arm, str(n), right=right) for n, right in enumerate(rights)]
+        return [{**one, "usage": {"cost_usd": cost}} for one in made]
+
+    rows = priced("small", 1.0, [False] * 10) + priced("large", 3.0, [True] * 10)
+    rows += priced("auto", 2.0, [True] * 8 + [False] * 2)
+    arms = ["small", "large", "auto"]
+    (only,) = summary.over_mixtures(rows, arms, random.Random(0))  # noqa: S311
+    assert only["share"] == pytest.approx(0.5)
+    assert only["gain"] == pytest.approx(0.3)
+    assert summary.over_mixtures(rows, ["small", "auto"], random.Random(0)) == []  # noqa: S311
+
+
 def test_counters_leave_out_requests_with_partial_calls():
     part = {"tier": "small", "prompt_tokens": 9, "cached_tokens": 4, "completion_tokens": 5}
     counted = {"small": {"prompt": 5.0, "completion": 5.0}}
