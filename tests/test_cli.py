@@ -230,6 +230,52 @@ def test_serve_says_how_to_try_it(tmp_path: Path):
     assert f'base_url="{gateway.url}/v1"' in log
 
 
+@pytest.fixture
+def guarded(write, tmp_path: Path):
+    """Write a configuration with a key file and return its path."""
+
+    def to_files(*entries: Mapping[str, Any]) -> str:
+        keys = tmp_path / "keys.yaml"
+        keys.write_text(yaml.safe_dump({"keys": list(entries)}), encoding="utf-8")
+        settings = two_tiers("http://127.0.0.1:1", "http://127.0.0.1:2")
+        return str(write({**settings, "auth": {"keys_file": str(keys)}}))
+
+    return to_files
+
+
+KEY = {"name": "mobile app", "tenant": "mobile", "sha256": "0" * 64}
+
+
+@pytest.mark.parametrize(
+    ("entries", "message"),
+    [
+        ([{**KEY, "tiers": ["small", "smal"]}], "tiers: smal not configured; known: small, large"),
+        ([{**KEY, "strategies": ["sinlge"]}], "strategies: sinlge not configured"),
+        ([{**KEY, "name": "web"}, KEY], "its key is also that of 'web'"),
+    ],
+)
+def test_check_refuses_a_key_file_that_does_not_fit_by_its_entry(
+    run: Run, guarded, entries: list[dict[str, Any]], message: str
+):
+    done = run("check", "--config", guarded(*entries))
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert f"keys.{len(entries) - 1} ('mobile app')" in done.stderr
+    assert done.stdout == ""
+
+
+def test_serve_refuses_a_key_file_that_does_not_fit(guarded):
+    done = serve("--config", guarded({**KEY, "tiers": ["smal"]}))
+    assert done.returncode == 2
+    assert "keys.0 ('mobile app')" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_check_takes_a_key_file_that_fits(run: Run, guarded):
+    path = guarded({**KEY, "tiers": ["small"], "strategies": ["single", "cascade"]})
+    assert run("check", "--config", path).returncode == 0
+
+
 def test_models_list_names_every_model_and_where_it_is(run: Run, tmp_path: Path):
     model = CATALOGUE[-1]
     folder = tmp_path / "entroute" / "models"

@@ -72,3 +72,12 @@ def test_more_hesitation_never_raises_it(run: list[dict[str, object]], window: i
 def test_the_entropy_of_two_choices_is_exact(p: float) -> None:
     assert token_entropy(coin(p)) == pytest.approx(-(p * log(p) + (1 - p) * log(1 - p)), abs=1e-6)
     assert chosen_logprob(coin(p)) == log(p)
+
+
+@pytest.mark.parametrize(
+    "odd", [{}, {"logprob": None}, {"logprob": "?"}, {"logprob": -1.5, "top_logprobs": [None]}]
+)
+def test_what_is_no_log_probability_fails_nothing(odd: dict[str, object]) -> None:
+    seen = confidence([odd, TORN], 1)
+    assert seen is not None
+    assert 0 < seen <= 0.5

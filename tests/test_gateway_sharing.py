@@ -173,9 +173,9 @@ async def test_a_leader_that_left_still_tells_what_was_spent_on_its_answer() -> 
     gate.set()
     await follower
     await settle()
-    told = {trace.shared: trace.outcome for trace in w.recorded.traces}
-    assert told[False] is not None
-    assert told[False].strategy == "single"
+    (left,) = (trace for trace in w.recorded.traces if not trace.shared)
+    assert left.outcome is not None
+    assert left.outcome.strategy == "single"
 
 
 async def test_a_follower_does_not_inherit_the_leaders_deadline() -> None:

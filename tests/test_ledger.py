@@ -183,32 +183,6 @@ def test_images_count_as_a_whole_context() -> None:
     assert cheaper.max_tokens is not None
 
 
-@pytest.mark.parametrize(("calls", "affordable"), [(1, False), (2, True)])
-def test_an_escalation_needs_a_call_beside_the_one_it_cancels(
-    calls: int,
-    affordable: bool,  # noqa: FBT001
-) -> None:
-    ledger = a_ledger(max_calls=calls)
-    call = ledger.reserve("small", a_request(), "answer")
-    assert ledger.affords("large", a_request(), without=call, sent=Usage()) is affordable
-
-
-def test_an_escalation_gets_back_what_the_cancelled_call_did_not_send() -> None:
-    ledger = a_ledger(max_generated_tokens=100)
-    request = a_request(max_tokens=100)
-    call = ledger.reserve("small", request, "answer")
-    assert ledger.affords("large", request, without=call, sent=Usage(10, 0, 99, 1))
-    assert not ledger.affords("large", request, without=call, sent=Usage(10, 0, 100, 1))
-
-
-def test_asking_what_is_affordable_reserves_nothing() -> None:
-    ledger = a_ledger(max_calls=2, max_generated_tokens=100)
-    call = ledger.reserve("small", a_request(max_tokens=90), "answer")
-    assert ledger.affords("large", a_request(), without=call, sent=Usage())
-    assert ledger.calls_left == 1
-    assert ledger.reserve("large", a_request(max_tokens=90), "answer").max_tokens == 10
-
-
 def test_the_prompt_bound_counts_bytes_tools_and_templates() -> None:
     plain = prompt_bound(a_request("é" * 10))
     assert plain >= 20
@@ -282,7 +256,7 @@ def test_no_script_of_calls_exceeds_a_budget(budget: Budget, script: list[tuple]
         elif live and verb == "mark":
             ledger.mark(live[-1][0], "discarded")
         elif live and verb == "affords":
-            ledger.affords(tier, request, without=live[-1][0], sent=Usage())
+            ledger.affords(tier, request, without=live[-1][0])
         used = sum((charge.usage for charge in ledger.charges), Usage())
         assert used == spent
         assert used.calls <= budget.max_calls

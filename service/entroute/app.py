@@ -10,16 +10,16 @@ from dataclasses import dataclass
 import structlog
 from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
-from starlette.requests import Request
+from starlette.types import Scope
 
 import entroute
 from entroute.api import handlers
-from entroute.api.answering import Answering, new_trace
-from entroute.api.auth import KeyRing
+from entroute.api.answering import Answering, new_trace, walks
+from entroute.api.auth import KeyRing, check_key_file
 from entroute.api.middleware import Edge
 from entroute.api.routes import answer_routes, model_routes, ops_routes
 from entroute.fleet import Fleet
-from entroute.gateway import Gateway, Parts, result_of
+from entroute.gateway import Gateway, Parts, Recorder, result_of
 from entroute.opening import Opener
 from entroute.protocols import Cache, Clock, Strategy, Tier
 from entroute.settings import Settings
@@ -29,6 +29,18 @@ from entroute.telemetry.metrics import Metrics
 from entroute.verifiers import build_verifier
 from entroute.verifiers.majority import Majority
 from entroute.verifiers.symbolic import SymbolicEquality
+
+
+def check_keys(settings: Settings) -> None:
+    """Refuse a key file that cannot be used with the other settings.
+
+    Raises:
+        ConfigurationError: The file is wrong, or names a tier or strategy that does not exist.
+    """
+    if settings.auth is not None:
+        tiers = [tier.name for tier in settings.tiers]
+        strategies = [config.kind for config in settings.all_strategies]
+        check_key_file(settings.auth.keys_file, tiers, strategies)
 
 
 def create_app(
@@ -57,7 +69,9 @@ def create_app(
     parts = _parts(settings, fleet, symbolic, metrics, clock, rng)
     gateway = Gateway(parts)
     metrics.export_in_flight(lambda: gateway.in_flight)
-    return _application(_Built(settings, fleet, gateway, parts.cache, metrics, symbolic, clock))
+    return _application(
+        _Built(settings, fleet, gateway, parts.cache, metrics, parts.recorders, symbolic, clock)
+    )
 
 
 def _parts(  # noqa: PLR0913, PLR0917 - a composition root composes
@@ -99,6 +113,7 @@ class _Built:
     gateway: Gateway
     cache: Cache | None
     metrics: Metrics
+    recorders: Sequence[Recorder]
     symbolic: SymbolicEquality
     clock: Clock
 
@@ -107,11 +122,14 @@ def _application(built: _Built) -> FastAPI:
     """Put the edge around the gateway."""
     settings, fleet = built.settings, built.fleet
 
-    def refused(request: Request, error: Exception) -> None:
-        trace = new_trace(request, streamed=False)
+    def failed(scope: Scope, error: Exception) -> None:
+        if walks(scope):
+            return
+        trace = new_trace(scope, streamed=False)
         trace.error, trace.result = type(error).__name__, result_of(error)
         trace.finished = built.clock()
-        built.metrics.record(trace)
+        for recorder in built.recorders:
+            recorder.record(trace)
 
     app = FastAPI(
         title="entroute",
@@ -126,12 +144,11 @@ def _application(built: _Built) -> FastAPI:
         gateway=built.gateway,
         keys=KeyRing(None) if settings.auth is None else KeyRing.from_file(settings.auth.keys_file),
         models=lambda: {tier.name: tier.model for tier in fleet.tiers()},
-        refused=refused,
         clock=built.clock,
         keep_alive_s=settings.server.keep_alive_s,
         allow_fields=settings.allow_fields,
     )
-    handlers.install(app, refused)
+    handlers.install(app, failed)
     app.include_router(answer_routes(answering))
     app.include_router(model_routes(fleet.tiers, answering))
     app.include_router(ops_routes(built.metrics.registry, fleet.not_ready))
@@ -139,6 +156,7 @@ def _application(built: _Built) -> FastAPI:
         Edge,
         max_body_bytes=settings.server.max_body_bytes,
         max_header_bytes=settings.server.max_header_bytes,
+        failed=failed,
         clock=built.clock,
     )
     return app
@@ -150,6 +168,7 @@ def _lifespan(built: _Built) -> Callable[[FastAPI], AbstractAsyncContextManager[
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:
+            built.symbolic.start()
             stack.push_async_callback(built.symbolic.close)
             if built.cache is not None:
                 stack.push_async_callback(built.cache.close)

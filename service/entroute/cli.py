@@ -2,12 +2,12 @@
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
-import uvloop
 import yaml
 from rich.console import Console
 from rich.progress import (
@@ -21,6 +21,7 @@ from rich.progress import (
 from rich.table import Table
 
 import entroute
+from entroute.app import check_keys
 from entroute.embedded.catalogue import CATALOGUE, find
 from entroute.embedded.weights import Weights, default_directory
 from entroute.errors import ConfigurationError, EntrouteError
@@ -31,6 +32,7 @@ from entroute.telemetry.logs import configure_logs
 
 EXIT_FAILED = 1
 EXIT_CONFIGURATION = 2
+EXIT_INTERRUPTED = 130
 
 app = typer.Typer(
     name="entroute",
@@ -78,15 +80,13 @@ def serve(
     settings = load(config, environment)
     configure_logs(settings.server.log_level)
     console = Console(stderr=True)
-    with _progress(console) as progress:
+    with _interruptible(), _progress(console) as progress:
         weights = Weights(default_directory(), _Bars(progress))
-        uvloop.run(
-            run_server(
-                settings,
-                weights,
-                starting=lambda tiers: _say_starting(console, progress, tiers),
-                ready=lambda url: _say_ready(console, settings, url),
-            )
+        run_server(
+            settings,
+            weights,
+            starting=lambda tiers: _say_starting(console, progress, tiers),
+            ready=lambda url: _say_ready(console, settings, url),
         )
 
 
@@ -94,6 +94,7 @@ def serve(
 def check(config: ConfigOption = None) -> None:
     """Check a configuration and print what it amounts to, without secrets."""
     settings = load(config, os.environ)
+    check_keys(settings)
     effective = settings.model_dump(mode="json")
     print(yaml.safe_dump(effective, sort_keys=False, allow_unicode=True), end="")
 
@@ -122,7 +123,7 @@ def models_pull(
     if unknown:
         known = ", ".join(model.name for model in CATALOGUE)
         raise ConfigurationError(f"no model is named {', '.join(unknown)}; known models: {known}")
-    with _progress(Console(stderr=True)) as progress:
+    with _interruptible(), _progress(Console(stderr=True)) as progress:
         weights = Weights(default_directory(), _Bars(progress))
         paths = [weights.resolve(name) for name in wanted]
     for path in paths:
@@ -142,6 +143,16 @@ class _Bars:
                 return
             self._tasks[name] = self._progress.add_task(name, total=total)
         self._progress.update(self._tasks[name], completed=held)
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """Say so when Ctrl-C ends what runs inside, and exit as a shell expects."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        print("entroute: interrupted", file=sys.stderr)
+        raise typer.Exit(EXIT_INTERRUPTED) from None
 
 
 def _progress(console: Console) -> Progress:

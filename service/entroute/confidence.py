@@ -9,18 +9,29 @@ from entroute.uncertainty import entropy_lower, window_means
 GATE_TOP_LOGPROBS = 5
 """Alternatives a token to ask for: entropy's lower bound changes little beyond five."""
 
+_NO_NUMBER = (AttributeError, KeyError, TypeError, ValueError)
+"""What reading a log-probability raises where a worker sent something else."""
+
 
 def token_entropy(token: TokenLogprob) -> float:
     """Return a token's entropy in nats, a lower bound.
 
-    Its surprisal where no alternatives came, or where they cannot be probabilities: a worker that
-    reports nonsense makes a gate less sharp, it never fails a request.
+    Its surprisal where no alternatives came, or where they cannot be probabilities; 0 where that
+    is no number either: a worker that reports nonsense makes a gate less sharp, it never fails a
+    request.
     """
-    top = top_logprobs(token)
     try:
-        return entropy_lower(top) if top else -min(0.0, chosen_logprob(token))
-    except ValueError:
+        top = top_logprobs(token)
+        return entropy_lower(top) if top else _surprisal(token)
+    except _NO_NUMBER:
+        return _surprisal(token)
+
+
+def _surprisal(token: TokenLogprob) -> float:
+    try:
         return -min(0.0, chosen_logprob(token))
+    except _NO_NUMBER:
+        return 0.0
 
 
 def confidence(tokens: Sequence[TokenLogprob], window: int) -> float | None:

@@ -174,8 +174,10 @@ class Gateway:
 
     def _charged(self, run: Run, outcome: Outcome) -> Outcome:
         """Return the outcome with every call's charge and every degraded part."""
-        trace = run.trace
-        trace.charges = run.ledger.charges
+        trace, ledger = run.trace, run.ledger
+        trace.charges = ledger.charges
+        if outcome.stop_reason == "budget" and ledger.exhausted is None:
+            ledger.exhausted = "max_generated_tokens"  # an answer that its share cut off
         trace.outcome = replace(outcome, charges=trace.charges, degraded=tuple(trace.degraded))
         return trace.outcome
 

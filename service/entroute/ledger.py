@@ -5,11 +5,11 @@ committed never exceed the budget together, whatever fails, as long as workers h
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from entroute.errors import BudgetExhausted, Limit
 from entroute.spending import Budget, Charge, Price, Purpose, Usage
-from entroute.types import Call, ChatRequest
+from entroute.types import Call, ChatRequest, Completion
 
 UNKNOWN_CONTEXT = 32_768
 """Tokens assumed for a worker that does not tell its context length."""
@@ -23,6 +23,7 @@ class _Entry:
     tier: str
     purpose: Purpose
     worst: Usage
+    sent: Usage = field(default_factory=Usage)
     charge: Charge | None = None
 
 
@@ -65,7 +66,7 @@ class Ledger:
             tier: Tier to be called.
             request: What will be asked.
             purpose: What for.
-            share: The call may take 1/share of what is left; above 1 in a fan-out.
+            share: Calls still to be reserved, this one included; it takes 1/share of what is left.
             sample: Index of the sample.
             top_logprobs: Alternatives a token to ask for, None for what the client asked.
             context_length: Tokens that the tier's workers can hold, None if unknown.
@@ -75,7 +76,7 @@ class Ledger:
         """
         if self._clock() >= self.budget.deadline:
             raise self._exhausted("deadline")
-        if self.calls_left < 1:
+        if self.calls_left < share:
             raise self._exhausted("max_calls")
         cap, worst = self._worst(tier, request, share, context_length or UNKNOWN_CONTEXT)
         deadline = self.budget.deadline
@@ -83,6 +84,10 @@ class Ledger:
         self._next_id += 1
         self._entries[call.id] = _Entry(call, tier, purpose, worst)
         return call
+
+    def note(self, call: Call, sent: Usage) -> None:
+        """Say what a running call has sent so far: what it would cost to cancel it now."""
+        self._entries[call.id].sent = sent
 
     def commit(self, call: Call, usage: Usage) -> None:
         """Charge what a call really spent, in place of its reservation.
@@ -117,20 +122,31 @@ class Ledger:
         tier: str,
         request: ChatRequest,
         *,
-        without: Call,
-        sent: Usage,
+        without: Call | None = None,
+        share: int = 1,
         context_length: int | None = None,
     ) -> bool:
-        """Whether one more call on `tier` would fit if `without` were cancelled having `sent`."""
-        entry = self._entries[without.id]
-        held, entry.worst = entry.worst, sent
+        """Whether `share` more calls on `tier` would fit if `without` were cancelled now."""
+        kept, self._entries = self._entries, dict(self._entries)
+        if without is not None:
+            running = kept[without.id]
+            self._entries[without.id] = replace(running, worst=running.sent)
         try:
-            self.release(self.reserve(tier, request, "answer", context_length=context_length))
+            self.reserve(tier, request, "answer", share=share, context_length=context_length)
         except BudgetExhausted:
             return False
         finally:
-            entry.worst = held
+            self._entries = kept
         return True
+
+    def cut(self, completion: Completion) -> bool:
+        """Whether a call ended at the budget's cap, not at the client's own or the model's end."""
+        entry = self._entries.get(completion.call_id)
+        if entry is None or entry.call.max_tokens is None:
+            return False
+        asked = entry.call.request.max_tokens
+        ours = asked is None or entry.call.max_tokens < asked
+        return ours and completion.finish_reason == "length"
 
     @property
     def calls_left(self) -> int:

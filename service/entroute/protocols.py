@@ -247,20 +247,35 @@ class Run:
             tier.name, self.request, purpose, context_length=tier.context_length, **facts
         )
 
-    async def open(self, tier: Tier, *, top_logprobs: int | None = None) -> tuple[Call, CallStream]:
+    def affords(self, tier: Tier, *, without: Call | None = None) -> bool:
+        """Whether the budget holds an answer on `tier` if `without` were cancelled now."""
+        return self.ledger.affords(
+            tier.name,
+            self.request,
+            without=without,
+            share=self.request.n,
+            context_length=tier.context_length,
+        )
+
+    async def open(
+        self, tier: Tier, *, top_logprobs: int | None = None
+    ) -> tuple[Tier, Call, CallStream]:
         """Begin the answer on `tier`, going on with a probe's stream where there is one.
+
+        A probe of another tier is cancelled, unless what is left beside it does not hold a call
+        on `tier`: then the probe's tier answers. Returns the tier that does.
 
         Raises:
             BudgetExhausted: The worst case does not fit into what is left.
         """
         head, self.head = self.head, None
-        if head is not None and head.tier == tier.name:
-            self.ledger.mark(head.call, "answer")
-            return head.call, head.stream()
         if head is not None:
+            if head.tier == tier.name or not self.affords(tier, without=head.call):
+                self.ledger.mark(head.call, "answer")
+                return self.tier(head.tier), head.call, head.stream()
             await head.close()
         call = self.reserve(tier, "answer", top_logprobs=top_logprobs)
-        return call, tier.backend.stream(call)
+        return tier, call, tier.backend.stream(call)
 
     async def close(self) -> None:
         """Cancel what is left of a probe that no strategy took."""

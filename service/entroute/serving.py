@@ -4,14 +4,16 @@ import asyncio
 import errno
 import signal
 import socket
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, closing
 from types import FrameType
 
 import uvicorn
+import uvloop
 from fastapi import FastAPI
 
-from entroute.app import create_app
+from entroute.app import check_keys, create_app
+from entroute.embedded.engine import Engine
 from entroute.embedded.weights import Weights
 from entroute.errors import ConfigurationError
 from entroute.settings import Settings, TierSettings
@@ -42,7 +44,7 @@ class _Server(uvicorn.Server):
         self.should_exit = True
 
 
-async def serve(
+def serve(
     settings: Settings,
     weights: Weights,
     *,
@@ -51,6 +53,8 @@ async def serve(
 ) -> None:
     """Run the gateway until SIGTERM or SIGINT.
 
+    What blocks (fetching weights) is done before the event loop runs, so that Ctrl-C ends it.
+
     Args:
         settings: The configuration.
         weights: Where catalogue models are kept.
@@ -58,40 +62,55 @@ async def serve(
         ready: Told the base URL once requests are taken.
 
     Raises:
-        ConfigurationError: The port is in use, or the host is not this machine's.
+        ConfigurationError: The port is in use, the host is not this machine's, or the key file is
+            wrong.
         WeightsError, EngineError: An engine cannot be started.
+        KeyboardInterrupt: Ctrl-C before requests are taken.
     """
-    listener = listening(settings.server.host, settings.server.port)
-    try:
-        async with _engines(settings, weights, starting) as urls:
-            app = create_app(settings, engine_urls=urls)
-            config = uvicorn.Config(
-                app,
-                http="httptools",
-                loop="none",
-                access_log=False,
-                log_config=None,
-                server_header=False,
-                timeout_graceful_shutdown=max(1, round(settings.server.drain_s)),
-                h11_max_incomplete_event_size=settings.server.max_header_bytes,
-            )
-            url = f"http://{settings.server.host}:{listener.getsockname()[1]}"
-            await _Server(config, app, lambda: ready(url)).serve([listener])
-    finally:
-        listener.close()
+    check_keys(settings)
+    with closing(listening(settings.server.host, settings.server.port)) as listener:
+        engines = _built(settings, weights)
+        if engines:
+            starting([tier for tier in settings.tiers if tier.name in engines])
+        uvloop.run(_run(settings, listener, engines, ready))
+
+
+async def _run(
+    settings: Settings,
+    listener: socket.socket,
+    engines: Mapping[str, Engine],
+    ready: Callable[[str], None],
+) -> None:
+    async with _running(engines.values()):
+        urls = {name: engine.url for name, engine in engines.items()}
+        app = create_app(settings, engine_urls=urls)
+        config = uvicorn.Config(
+            app,
+            http="httptools",
+            loop="none",
+            access_log=False,
+            log_config=None,
+            server_header=False,
+            timeout_graceful_shutdown=max(1, round(settings.server.drain_s)),
+        )
+        url = f"http://{settings.server.host}:{listener.getsockname()[1]}"
+        await _Server(config, app, lambda: ready(url)).serve([listener])
 
 
 def listening(host: str, port: int) -> socket.socket:
-    """Return a socket bound to the address, before anything slow is started.
+    """Return a socket that listens on the address, before anything slow is started.
+
+    Listening, not just bound: with SO_REUSEADDR others could bind the address meanwhile.
 
     Raises:
-        ConfigurationError: It cannot be bound.
+        ConfigurationError: It cannot be had.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((host, port))
+        listener.listen()
     except OSError as error:
         listener.close()
         if error.errno == errno.EADDRINUSE:
@@ -104,25 +123,23 @@ def listening(host: str, port: int) -> socket.socket:
     return listener
 
 
-@asynccontextmanager
-async def _engines(
-    settings: Settings, weights: Weights, starting: Callable[[Sequence[TierSettings]], None]
-) -> AsyncIterator[dict[str, str]]:
-    """Start every tier's engine, all at the same time; stop them on the way out."""
+def _built(settings: Settings, weights: Weights) -> dict[str, Engine]:
+    """Return every tier's engine, by tier, its weights on this machine; blocks while they come."""
     owning = [tier for tier in settings.tiers if tier.engine is not None]
-    engines = {
-        tier.name: await asyncio.to_thread(
-            tier.engine.build, tier.model, len(owning), weights.resolve
-        )
+    return {
+        tier.name: tier.engine.build(tier.model, len(owning), weights.resolve)
         for tier in owning
         if tier.engine is not None
     }
-    if owning:
-        starting(owning)
+
+
+@asynccontextmanager
+async def _running(engines: Collection[Engine]) -> AsyncIterator[None]:
+    """Start engines, all at the same time; stop them on the way out."""
     async with AsyncExitStack() as stack:
-        for engine in engines.values():
+        for engine in engines:
             stack.push_async_callback(engine.stop)
         async with asyncio.TaskGroup() as group:
-            for engine in engines.values():
+            for engine in engines:
                 group.create_task(engine.start())
-        yield {name: engine.url for name, engine in engines.items()}
+        yield

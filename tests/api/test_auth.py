@@ -1,9 +1,11 @@
 """API keys: who may ask, for what, and nobody learns a secret."""
 
+import asyncio
 import hashlib
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 import openai
@@ -24,6 +26,9 @@ KEYS: dict[str, dict[str, Any]] = {
     "single-key": {"tenant": "c", "strategies": ["single"]},
     "vote-key": {"tenant": "d", "strategies": ["self_consistency"]},
 }
+
+
+ENTRY = "{name: first, tenant: y, sha256: '" + "0" * 64 + "'}"
 
 
 def write_keys(path: Path) -> Path:
@@ -110,6 +115,36 @@ async def test_a_missing_key_is_said_before_anything_else(guarded: Client):
     assert response.status_code == 401
 
 
+@pytest.mark.parametrize("content", [b"{", b"[" * 100_000, b"null", b""])
+async def test_a_strangers_body_is_not_parsed(guarded: Client, content: bytes):
+    response = await guarded.http.post(
+        f"{guarded.url}/v1/chat/completions",
+        content=content,
+        headers={"content-type": "application/json"},
+    )
+    assert response.status_code == 401
+
+
+async def test_a_strangers_body_is_not_waited_for(guarded: Client):
+    parts = urlsplit(guarded.url)
+    reader, writer = await asyncio.open_connection(parts.hostname, parts.port)
+    writer.write(
+        b"POST /v1/chat/completions HTTP/1.1\r\nhost: gateway\r\n"
+        b"content-type: application/json\r\ncontent-length: 1000000\r\n\r\n{"
+    )
+    async with asyncio.timeout(5):
+        assert (await reader.readline()).startswith(b"HTTP/1.1 401")
+    writer.close()
+    await writer.wait_closed()
+
+
+async def test_a_stranger_who_asks_for_models_is_counted(guarded: Client):
+    labels = {"endpoint": "other", "outcome": "client_error"}
+    before = await guarded.sample("entroute_requests_total", **labels)
+    assert (await guarded.get("/v1/models")).status_code == 401
+    assert await guarded.sample("entroute_requests_total", **labels) == before + 1
+
+
 async def test_a_refused_key_is_counted_and_never_shown(guarded: Client):
     before = await guarded.sample("entroute_requests_total", outcome="client_error")
     response = await guarded.chat(headers=bearer("very-secret-key"))
@@ -183,6 +218,7 @@ async def test_operators_paths_need_no_key(guarded: Client, path: str):
         ("{}", "keys"),
         ("keys: [{name: x, tenant: y, sha256: sk-secret}]", "keys.0.sha256"),
         ("keys: [{name: x, tenant: y, key: sk-secret}]", "keys.0"),
+        (f"keys: [{ENTRY}, {ENTRY.replace('first', 'second')}]", "keys.1 ('second')"),
     ],
 )
 async def test_a_wrong_key_file_is_named_and_not_quoted(

@@ -99,3 +99,14 @@ async def test_suffix_and_other_fields_pass_through(gateway: Client, workers: Wo
     await gateway.post("completions", {"model": "small", "prompt": "One", **fields})
     sent = (await workers.bodies())[0]
     assert {name: sent[name] for name in fields} == fields
+
+
+async def test_the_newer_name_of_the_token_limit_is_the_limit_here_too(
+    gateway: Client, workers: Workers
+):
+    body = {"model": "small", "prompt": "x", "max_completion_tokens": 3}
+    answer = (await gateway.post("completions", body)).json()
+    assert answer["usage"]["completion_tokens"] == 3
+    (received,) = await workers.bodies()
+    assert received["max_tokens"] == 3
+    assert "max_completion_tokens" not in received

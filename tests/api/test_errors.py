@@ -82,7 +82,16 @@ async def test_json_of_any_json_content_type_is_read(gateway: Client):
         ({"temperature": -0.1}, "temperature"),
         ({"temperature": 2.1}, "temperature"),
         ({"temperature": "hot"}, "temperature"),
+        ({"temperature": "0.5"}, "temperature"),
+        ({"temperature": True}, "temperature"),
+        ({"n": "1"}, "n"),
+        ({"n": True}, "n"),
+        ({"stream": "no"}, "stream"),
+        ({"stream": 1}, "stream"),
+        ({"logprobs": "true"}, "logprobs"),
         ({"seed": "x"}, "seed"),
+        ({"seed": 2**63 - 1024}, "seed"),
+        ({"seed": -(2**63) - 1}, "seed"),
         ({"stream": "perhaps"}, "stream"),
         ({"stream_options": 3}, "stream_options"),
         ({"stream_options": {"include_usage": "perhaps"}}, "stream_options.include_usage"),
@@ -102,6 +111,18 @@ async def test_a_wrong_field_is_refused_by_its_path(
     assert error["param"] is not None
     assert error["param"].startswith(param)
     assert await workers.bodies() == []
+
+
+@pytest.mark.parametrize("seed", [2**63 - 1025, -(2**63), 0])
+async def test_seeds_of_64_bits_with_room_for_samples_are_taken(
+    gateway: Client, workers: Workers, seed: int
+):
+    assert (await gateway.chat(seed=seed, n=2)).status_code == 200
+    assert all(body["seed"] >= seed for body in await workers.bodies())
+
+
+async def test_whole_numbers_are_taken_where_a_fraction_may_stand(gateway: Client):
+    assert (await gateway.chat(temperature=1)).status_code == 200
 
 
 async def test_missing_fields_are_named(gateway: Client):

@@ -7,7 +7,9 @@ from typing import Any
 import openai
 import pytest
 
+from entroute.api.errors import rendered
 from entroute.embedded.engine import free_port
+from entroute.errors import CallFailed
 from tests.api.conftest import OPEN, PROBED_HARD, Client, Serve, Workers, eventually
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -213,3 +215,10 @@ async def test_a_worker_behind_a_key_is_asked_with_it(serve: Serve, workers: Wor
     await gateway.answer(headers={"authorization": "Bearer client-secret"})
     sent = (await workers.small.requests())[0]["headers"]
     assert sent["authorization"] == "Bearer worker-secret"
+
+
+async def test_a_shared_answer_that_was_cancelled_may_be_asked_again():
+    status, body, headers = rendered(CallFailed("the shared answer was cancelled; ask again"))
+    assert status == 503
+    assert body["error"]["type"] == "server_error"
+    assert headers == {"retry-after": "1", "x-should-retry": "true"}

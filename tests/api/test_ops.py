@@ -119,7 +119,10 @@ async def test_openapi_describes_every_path(gateway: Client):
     for path in ("/v1/chat/completions", "/v1/completions"):
         operation = document["paths"][path]["post"]
         assert operation["requestBody"]["required"] is True
-        assert {"400", "401", "403", "404", "503", "504"} <= set(operation["responses"])
+        assert set(operation["responses"]) == {
+            *("200", "400", "401", "403", "404", "413", "431", "502", "503", "504", "default"),
+        }
+    assert "422" not in str(document)
 
 
 async def test_openapi_schemas_are_schemas(gateway: Client):
@@ -171,6 +174,7 @@ async def test_a_bug_is_500_in_openais_shape_without_its_words(
             await client.sdk.completions.create(model="small", prompt="x")
         assert await client.sample("entroute_requests_total", outcome="server_error") == 2
     assert "the bug's own words" in caplog.text
+    assert "request mine failed" in caplog.text
 
 
 async def test_a_bug_in_mid_stream_is_an_error_event_and_logged(
@@ -178,7 +182,9 @@ async def test_a_bug_in_mid_stream_is_an_error_event_and_logged(
 ):
     with caplog.at_level(logging.ERROR):
         async with serving_app(broken_app(workers, after=2)) as url:
-            response = await client_of(url, http).chat(stream=True)
+            client = client_of(url, http)
+            response = await client.chat(stream=True, headers={"x-request-id": "mine"})
+    assert "request mine failed" in caplog.text
     events = read_events(response.text)
     assert events.text == "piecepiece"
     assert not events.done

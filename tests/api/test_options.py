@@ -120,6 +120,13 @@ async def test_an_unknown_option_is_refused_by_name(
         ({"budget": {"max_calls": 0}}, "entroute.budget.max_calls"),
         ({"budget": {"deadline_ms": -1}}, "entroute.budget.deadline_ms"),
         ({"strategy": 7}, "entroute.strategy"),
+        ({"strategy": ""}, "entroute.strategy"),
+        ({"quality": "0.5"}, "entroute.quality"),
+        ({"explain": 1}, "entroute.explain"),
+        ({"explain": "true"}, "entroute.explain"),
+        ({"budget": {"max_calls": True}}, "entroute.budget.max_calls"),
+        ({"budget": {"max_calls": "3"}}, "entroute.budget.max_calls"),
+        ({"budget": {"deadline_ms": "500"}}, "entroute.budget.deadline_ms"),
         ({"verifier": "majority"}, "entroute.verifier"),
         ({"verifier": {}}, "entroute.verifier.kind"),
         ({"verifier": {"kind": ["majority"]}}, "entroute.verifier.kind"),
@@ -146,6 +153,23 @@ async def test_a_header_that_should_be_json_and_is_not_is_named(gateway: Client)
     response = await gateway.chat(headers={"x-entroute-budget": "3 calls"})
     assert response.status_code == 400
     assert response.json()["error"]["param"] == "x-entroute-budget"
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("strategy", ""),
+        ("explain", '"true"'),
+        ("quality", '"0.5"'),
+        ("budget", '{"max_calls": "3"}'),
+    ],
+)
+async def test_headers_are_as_strict_about_types_as_the_body(
+    gateway: Client, name: str, value: str
+):
+    response = await gateway.chat(headers={f"x-entroute-{name}": value})
+    assert response.status_code == 400
+    assert response.json()["error"]["param"].startswith(f"x-entroute-{name}")
 
 
 async def test_an_unknown_strategy_lists_the_known_ones(gateway: Client):

@@ -100,6 +100,7 @@ async def test_a_worker_found_dead_by_a_call_is_healthy_again_after_a_sweep(
         lambda _: httpx.Response(200, json={"data": None}),
         lambda _: httpx.Response(200, json={"data": [{"name": "small"}]}),
         lambda _: httpx.Response(200, json={"data": ["small"]}),
+        lambda _: httpx.Response(200, json={"data": [{"id": "small", "meta": "x"}]}),
     ],
 )
 async def test_an_answer_that_is_no_model_list_is_unhealthy(
@@ -135,6 +136,28 @@ async def test_sweeps_go_on_in_the_background_until_stopped(
     pool.members[0].healthy = False
     await asyncio.sleep(0.05)
     assert not pool.available
+
+
+async def test_sweeps_go_on_after_one_that_failed_as_nobody_thought_of(
+    connect: Connect, caplog: pytest.LogCaptureFixture
+) -> None:
+    asked = 0
+
+    def answer(_: httpx.Request) -> httpx.Response:
+        nonlocal asked
+        asked += 1
+        if asked == 2:
+            raise RuntimeError("unheard of")
+        return httpx.Response(200, json={"data": [{"id": "small"}]})
+
+    async with httpx.AsyncClient(transport=httpx.MockTransport(answer)) as client:
+        background = sweeps(a_pool(connect, "http://127.0.0.1:1"), client, interval_s=0.01)
+        await background.start()
+        await until(lambda: asked > 3)
+        await background.stop()
+    assert [record.message for record in caplog.records if record.levelname == "ERROR"] == [
+        "a health sweep failed; the next one follows"
+    ]
 
 
 async def test_stopping_what_never_started_is_harmless(

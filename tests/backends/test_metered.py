@@ -7,8 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from entroute.backends.metered import Metered, Stopwatch
+from entroute.backends.pool import NobodyAsked
 from entroute.calls import spent_with
-from entroute.errors import DeadlineExceeded, WorkerFailed, WorkerRejected
+from entroute.errors import DeadlineExceeded, TierUnavailable, WorkerFailed, WorkerRejected
 from entroute.evidence import Trace
 from entroute.ledger import Ledger
 from entroute.spending import Charge, Usage
@@ -159,3 +160,13 @@ async def test_whoever_sees_the_completion_sees_its_charge() -> None:
         async for _ in pieces:
             seen.append(len(desk.ledger.charges))  # noqa: PERF401 - counted at every step
     assert seen == [0, 0, 1]
+
+
+@pytest.mark.parametrize("stream", [True, False])
+async def test_a_call_that_no_worker_was_asked_is_given_back(stream: bool) -> None:  # noqa: FBT001
+    desk = Desk(fails(NobodyAsked("small")))
+    asked = read(desk.backend.stream(desk.call)) if stream else desk.backend.complete(desk.call)
+    with pytest.raises(TierUnavailable):
+        await asked
+    assert desk.ledger.charges == ()
+    assert desk.ledger.calls_left == 16

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from entroute.backends.balancing import BalancerKind, build_balancer
-from entroute.backends.pool import Pool
+from entroute.backends.pool import NobodyAsked, Pool
 from entroute.backends.worker import Timeouts
 from entroute.errors import (
     DeadlineExceeded,
@@ -153,10 +153,11 @@ async def test_a_tier_without_a_reachable_worker_is_unavailable(
     for worker in two_workers:
         await worker.script(failure={"kind": "refuse"})
     pool = a_pool(connect, *two_workers)
-    for _ in range(2):  # found dead, then known to be dead
+    for known in (False, True):  # found dead, then known to be dead
         with pytest.raises(TierUnavailable, match="small") as caught:
             await ask(pool, call_by(), stream=stream)
         assert caught.value.tier == "small"
+        assert isinstance(caught.value, NobodyAsked) is known
     assert not pool.available
     assert pool.attempts_by_outcome == {"WorkerUnavailable": 2}
 

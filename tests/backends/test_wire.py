@@ -5,7 +5,7 @@ import pytest
 from entroute.backends.wire import Fold, body_of, completion_of, path_of, usage_of
 from entroute.errors import WorkerProtocolError
 from entroute.spending import Usage
-from entroute.types import ChatRequest, Completion, Delta, chosen_logprob, top_logprobs
+from entroute.types import ChatRequest, Completion, Delta, top_logprobs
 from tests.builders import a_call, a_request
 
 TEXT = ChatRequest(model="auto", prompt="6 times 7 is")
@@ -128,36 +128,6 @@ def test_a_tool_call_answer_has_empty_content() -> None:
     assert completion.content == ""
     assert completion.tool_calls == [call]
     assert completion.usage == Usage(calls=1, partial_calls=1)
-
-
-def test_legacy_log_probabilities_are_given_chat_shape() -> None:
-    payload = {
-        "choices": [
-            {
-                "text": " 42!",
-                "logprobs": {
-                    "tokens": [" 42", "!"],
-                    "token_logprobs": [None, -0.5],
-                    "top_logprobs": [None, {"?": -1.5, "!": -0.5}],
-                    "text_offset": [0, 3],
-                },
-                "finish_reason": "length",
-            }
-        ]
-    }
-    completion = completion_of(payload, a_call(TEXT))
-    first, second = completion.logprobs
-    assert completion.content == " 42!"
-    assert (first["token"], chosen_logprob(first), top_logprobs(first)) == (" 42", -9999.0, ())
-    assert first["bytes"] == list(b" 42")
-    assert top_logprobs(second) == (-0.5, -1.5)
-    assert [top["token"] for top in second["top_logprobs"]] == ["!", "?"]
-
-
-def test_legacy_log_probabilities_may_come_without_alternatives() -> None:
-    logprobs = {"tokens": ["a"], "token_logprobs": [-0.5], "top_logprobs": None}
-    completion = completion_of({"choices": [{"text": "a", "logprobs": logprobs}]}, a_call(TEXT))
-    assert top_logprobs(completion.logprobs[0]) == ()
 
 
 @pytest.mark.parametrize(
@@ -283,14 +253,6 @@ def test_reasoning_is_joined_apart_from_the_content() -> None:
     )
     assert completion.extra == {"reasoning_content": "six sevens"}
     assert completion.content == "42"
-
-
-def test_without_usage_tokens_are_counted_by_log_probabilities_as_partial() -> None:
-    entry = {"token": "4", "logprob": -0.1}
-    _, completion = folded(
-        chunk({"content": "4"}, logprobs={"content": [entry, entry]}, finish_reason="stop")
-    )
-    assert completion.usage == Usage(completion_tokens=2, calls=1, partial_calls=1)
 
 
 def test_a_stream_without_a_finish_reason_was_cut() -> None:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from entroute.backends.worker import Timeouts, error_of
+from entroute.backends.worker import Timeouts, error_of, retry_after
 from entroute.errors import (
     DeadlineExceeded,
     WorkerBusy,
@@ -259,3 +259,20 @@ def test_error_bodies_of_every_shape_are_read(
     body: bytes, expected: tuple[str, str | None, str | None]
 ) -> None:
     assert error_of(body) == expected
+
+
+@pytest.mark.parametrize(
+    ("header", "seconds"),
+    [
+        (None, 1),
+        ("7", 7),
+        ("0", 0),
+        ("-3", 0),
+        ("inf", 3600),
+        ("1e9", 3600),
+        ("nan", 1),
+        ("Wed, 21 Oct 2015 07:28:00 GMT", 1),
+    ],
+)
+def test_a_workers_patience_is_between_none_and_an_hour(header: str | None, seconds: float) -> None:
+    assert retry_after(header) == seconds

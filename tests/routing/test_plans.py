@@ -16,9 +16,9 @@ def test_a_pinned_tier_is_answered_by_one_sample() -> None:
 
 
 def test_a_pinned_strategy_is_used() -> None:
-    run = a_run(a_tier("small"), options=Options(strategy="cascade"), pinned="small")
+    run = a_run(a_tier("small"), options=Options(strategy="self_consistency"), pinned="small")
     decision = pinned_decision(run, run.tiers[0], STRATEGIES)
-    assert decision.strategy == "cascade"
+    assert decision.strategy == "self_consistency"
     assert decision.reason == "the request names its model and strategy"
 
 

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from entroute.errors import DeadlineExceeded, WorkerFailed, WorkerRejected
 from entroute.protocols import Streams
+from entroute.strategies.cascade import Cascade
 from tests.builders import a_budget, a_request, a_run, a_tier, backend_of, settle
 from tests.fakes import FakeVerifier
 from tests.scripted import FakeBackend, fails, hangs, says, unsure
@@ -160,3 +161,19 @@ def test_several_choices_tools_and_verifiers_are_refused_by_name() -> None:
     assert cascade.supports(a_run(tier, request=tools)) == "tools"
     assert cascade.supports(a_run(tier, verifier=FakeVerifier({}))) == "entroute.verifier"
     assert backend_of(tier).calls == []
+
+
+async def test_a_defect_while_gating_cancels_upstream() -> None:
+    small = FakeBackend(says(*WORDS))
+    impossible = Cascade(window=4, smoothing=0, threshold=0.8)
+    with pytest.raises(ValueError, match="window") as caught:
+        await impossible.run(two(small))
+    assert caught.tb is not None  # its frames hold the stream: nothing else can have closed it
+    assert (small.running, small.cancelled) == (0, [0])
+
+
+@either
+async def test_an_answer_cut_at_the_budgets_cap_is_not_confident(stream: bool) -> None:  # noqa: FBT001
+    run = two(says(*WORDS, finish_reason="length"), budget=a_budget(max_generated_tokens=6))
+    outcome = await answer(run, stream=stream)
+    assert (outcome.tier, outcome.stop_reason) == ("small", "budget")

@@ -3,11 +3,11 @@
 import pytest
 
 from entroute.calls import Head
-from entroute.errors import TierUnavailable
+from entroute.errors import TierUnavailable, WorkerFailed
 from entroute.evidence import Decision
 from entroute.protocols import Run
 from entroute.types import ChatRequest
-from tests.builders import a_run, a_tier
+from tests.builders import a_budget, a_run, a_tier
 from tests.scripted import FakeBackend, fails, says, unsure
 from tests.strategies.cascades import (
     DOWN,
@@ -139,3 +139,23 @@ async def test_a_probe_of_another_tier_is_cancelled() -> None:
     assert (await answer(run)).tier == "large"
     assert small.cancelled == [0]
     assert spent(run)[0] == ("small", "probe", 2)
+
+
+async def test_a_probe_is_continued_where_the_budget_holds_no_call_on_the_wanted_tier() -> None:
+    decided = Decision("large", "cascade", "test")
+    run = await probed(two(says(*WORDS), decision=decided, budget=a_budget(max_calls=1)), 2)
+    outcome = await answer(run)
+    assert (outcome.tier, outcome.stop_reason) == ("small", "budget")
+    assert spent(run) == [("small", "answer", 10)]
+
+
+@either
+@pytest.mark.parametrize("after", [0, 2])
+async def test_a_failure_stands_where_the_budget_holds_no_other_tier(
+    stream: bool,  # noqa: FBT001
+    after: int,
+) -> None:
+    run = two(fails(DOWN, after=after, pieces=WORDS), budget=a_budget(max_calls=1))
+    with pytest.raises(WorkerFailed):
+        await answer(run, stream=stream)
+    assert run.trace.degraded == []

@@ -1,4 +1,5 @@
 import asyncio
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -10,8 +11,10 @@ from entroute.errors import BudgetExhausted, DeadlineExceeded, WorkerFailed, Wor
 from entroute.evidence import Verdict
 from entroute.protocols import Run, Streams
 from entroute.strategies.self_consistency import SelfConsistency, SelfConsistencyConfig, weighted
+from entroute.types import ChatRequest, Completion
+from entroute.verifiers.majority import Majority
 from tests.builders import a_budget, a_request, a_run, a_tier, settle
-from tests.fakes import FakeVerifier, voter
+from tests.fakes import FakeAlgebra, FakeVerifier, voter
 from tests.scripted import FakeBackend, Script, fails, hangs, says
 
 FAILED = WorkerFailed("w", "answered 500")
@@ -121,6 +124,7 @@ async def test_the_best_so_far_is_returned_at_the_deadline() -> None:
     outcome = await strategy(3).run(run)
     assert outcome.choices[0].content == "The answer is 42."
     assert outcome.stop_reason == "deadline"
+    assert run.ledger.exhausted == "deadline"
 
 
 async def test_fewer_calls_draw_fewer_samples() -> None:
@@ -128,6 +132,7 @@ async def test_fewer_calls_draw_fewer_samples() -> None:
     outcome = await strategy().run(run)
     assert len(backend.calls) == 3
     assert outcome.stop_reason == "budget"
+    assert run.ledger.exhausted == "max_calls"
 
 
 async def test_samples_share_the_tokens_of_the_budget() -> None:
@@ -222,3 +227,70 @@ async def test_a_budget_too_small_for_all_samples_draws_what_it_holds() -> None:
     outcome = await strategy().run(run)
     assert [call.max_tokens for call in backend.calls] == [1, 1]
     assert outcome.stop_reason == "budget"
+
+
+async def test_an_early_majority_of_fewer_samples_than_wanted_is_cut_by_the_budget() -> None:
+    _, run = drawing(says_that(42), says_that(42), hangs(), budget=a_budget(max_calls=3))
+    outcome = await strategy().run(run)
+    assert (outcome.cancelled, outcome.stop_reason) == (1, "budget")
+
+
+async def test_a_chosen_sample_cut_at_the_budgets_cap_says_so() -> None:
+    long = says_that(42, finish_reason="length")
+    _, run = drawing(long, budget=a_budget(max_generated_tokens=6))
+    assert (await strategy(3).run(run)).stop_reason == "budget"
+
+
+class Stuck(FakeAlgebra):
+    """Never says whether two formulas are equal."""
+
+    async def same(self, a: str, b: str) -> bool | None:
+        await asyncio.Event().wait()
+        return None
+
+
+class Undecided(FakeVerifier):
+    """Never says what it thinks."""
+
+    async def score(
+        self, request: ChatRequest, candidates: Sequence[Completion]
+    ) -> tuple[Verdict, ...]:
+        await asyncio.Event().wait()
+        return ()
+
+
+async def test_a_vote_that_is_not_counted_at_the_deadline_goes_by_what_is_known() -> None:
+    formulas = [says(rf"\boxed{{\sqrt{{{n}}}}}") for n in (8, 8, 7, 6)]
+    backend, run = drawing(*formulas, hangs(), budget=a_budget(deadline=100.05))
+    outcome = await SelfConsistency(5, Majority(Stuck())).run(run)
+    assert outcome.choices[0].content == r"\boxed{\sqrt{8}}"
+    assert (outcome.stop_reason, run.ledger.exhausted) == ("deadline", "deadline")
+    assert [verdict.abstained for verdict in outcome.verdicts] == [False, False, True]
+    assert backend.running == 0
+
+
+async def test_plain_votes_stand_where_the_verifier_does_not_judge_in_time() -> None:
+    budget, verifier = a_budget(deadline=100.05), Undecided({})
+    _, run = drawing(*map(says_that, [41, 42, 42]), verifier=verifier, budget=budget)
+    outcome = await strategy(3).run(run)
+    assert outcome.choices[0].content == "The answer is 42."
+    assert (outcome.stop_reason, run.ledger.exhausted) == ("deadline", "deadline")
+
+
+async def test_all_samples_move_to_another_tier_where_all_fail() -> None:
+    run = a_run(a_tier("small", fails(FAILED)), a_tier("large", says_that(42)))
+    outcome = await strategy(3).run(run)
+    assert outcome.tier == "large"
+    (move,) = outcome.escalations
+    assert (move.source, move.target, move.reason) == ("small", "large", "unavailable")
+    assert run.trace.degraded == ["tier:small"]
+    assert purposes(run)[:3] == ["discarded"] * 3
+
+
+@pytest.mark.parametrize("facts", [{"pinned": "small"}, {"budget": a_budget(max_calls=3)}])
+async def test_all_samples_failed_stands_where_none_may_move(facts: dict[str, Any]) -> None:
+    large = FakeBackend(says_that(42))
+    run = a_run(a_tier("small", fails(FAILED)), a_tier("large", large), **facts)
+    with pytest.raises(WorkerFailed):
+        await strategy(3).run(run)
+    assert large.calls == []

@@ -2,7 +2,6 @@ import asyncio
 
 import pytest
 
-from entroute.calls import Head
 from entroute.errors import (
     BudgetExhausted,
     CallFailed,
@@ -13,30 +12,15 @@ from entroute.errors import (
 )
 from entroute.evidence import Decision, Outcome
 from entroute.protocols import Run, Streams
-from entroute.strategies.single import Single, SingleConfig
+from entroute.strategies.single import Single
 from entroute.types import Delta
 from tests.builders import a_budget, a_request, a_run, a_tier, backend_of, read_outcome, settle
 from tests.fakes import FakeVerifier
 from tests.scripted import fails, hangs, says
+from tests.strategies.singles import DOWN, answer, either, probed, spent
 
-DOWN = TierUnavailable("small", "refused")
 TOO_LONG = WorkerRejected("w", "too long", status=400, param=None, code="context_length_exceeded")
 WRONG = WorkerRejected("w", "bad field", status=400, param="n", code=None)
-
-either = pytest.mark.parametrize("stream", [True, False])
-
-
-async def answer(run: Run, *, stream: bool) -> Outcome:
-    single = SingleConfig().build()
-    if not stream:
-        return await single.run(run)
-    text, outcome = await read_outcome(single.stream(run))
-    assert text == "".join(choice.content for choice in outcome.choices)
-    return outcome
-
-
-def spent(run: Run) -> list[tuple[str, str]]:
-    return [(charge.tier, charge.purpose) for charge in run.ledger.charges]
 
 
 @either
@@ -214,10 +198,7 @@ async def test_the_deadline_stands(stream: bool) -> None:  # noqa: FBT001
 @either
 async def test_a_probe_is_continued(stream: bool) -> None:  # noqa: FBT001
     tier = a_tier("small")
-    run = a_run(tier)
-    call = run.reserve(run.tiers[0], "probe", top_logprobs=5)
-    rest = run.tiers[0].backend.stream(call)
-    run.head = Head("small", call, [await anext(rest)], rest)
+    run = await probed(a_run(tier))
     outcome = await answer(run, stream=stream)
     assert outcome.choices[0].content == "6 times 7 is 42"
     assert len(backend_of(tier).calls) == 1

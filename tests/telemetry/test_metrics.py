@@ -144,8 +144,15 @@ def test_an_exhausted_limit_is_counted() -> None:
     assert value(registry, "budget_exhausted_total", limit="max_calls") == 1
 
 
-def test_log_probabilities_that_are_nonsense_break_nothing() -> None:
-    odd = {"token": "a", "logprob": 3.0, "top_logprobs": [{"token": "a", "logprob": 3.0}]}
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"token": "a", "logprob": 3.0, "top_logprobs": [{"token": "a", "logprob": 3.0}]},
+        {"token": "a", "logprob": None},
+        {"token": "a"},
+    ],
+)
+def test_log_probabilities_that_are_nonsense_break_nothing(odd: dict[str, object]) -> None:
     outcome = Outcome((a_completion(logprobs=(odd,)),), "single", "settled")
     registry = exported(answered(outcome=outcome))
     assert value(registry, "entropy_nats_count", tier="small") == 1

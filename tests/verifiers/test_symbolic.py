@@ -18,6 +18,7 @@ TOWER = "9^{9^{9^{9}}}"
 @pytest.fixture
 async def algebra():
     equality = SymbolicEquality(timeout_s=1.0)
+    equality.start()
     yield equality
     await equality.close()
     assert multiprocessing.active_children() == []
@@ -67,6 +68,16 @@ async def test_a_power_tower_times_out_without_blocking_and_the_next_comparison_
     assert await algebra.same("2x", "x+x") is True
 
 
+async def test_a_pair_is_compared_once_whichever_comes_first(algebra):
+    assert await algebra.same("2x", "x+x") is True
+    assert await algebra.same(TOWER, "2") is None
+    started = time.monotonic()
+    assert await algebra.same("2", TOWER) is None
+    assert await algebra.same("x+x", "2x") is True
+    assert time.monotonic() - started < 0.1
+    assert algebra.timeouts == 1
+
+
 async def test_a_killed_child_is_an_abstention_and_is_replaced(algebra):
     assert await algebra.same("1", "1.0") is True
     hostile = asyncio.create_task(algebra.same(TOWER, "2"))
@@ -97,6 +108,7 @@ async def test_a_cancelled_caller_frees_the_child(algebra):
 
 async def test_callers_in_a_queue_wait_no_longer_than_their_limits():
     equality = SymbolicEquality(timeout_s=1.0, start_limit_s=0.3)
+    equality.start()
     started = time.monotonic()
     assert await asyncio.gather(*(equality.same(TOWER, "2") for _ in range(4))) == [None] * 4
     assert time.monotonic() - started < 2.5
@@ -116,6 +128,7 @@ def test_any_text_gets_an_answer_that_ignores_order():
 
     async def both(pairs: list[tuple[str, str]]) -> list[tuple[bool | None, bool | None]]:
         equality = SymbolicEquality(timeout_s=1.0)
+        equality.start()
         try:
             return [(await equality.same(a, b), await equality.same(b, a)) for a, b in pairs]
         finally:
@@ -136,7 +149,7 @@ def test_without_the_library_it_abstains():
         "import asyncio, sys\n"
         "sys.modules['math_verify'] = None\n"
         "from entroute.verifiers.symbolic import SymbolicEquality\n"
-        "equality = SymbolicEquality()\n"
+        "equality = SymbolicEquality()\nequality.start()\n"
         "print(equality.available, asyncio.run(equality.same('1', '1')))\n"
         "asyncio.run(equality.close())\n"
     )
@@ -147,7 +160,8 @@ def test_a_process_that_forgets_to_close_exits_cleanly():
     script = (
         "import asyncio\n"
         "from entroute.verifiers.symbolic import SymbolicEquality\n"
-        "print(asyncio.run(SymbolicEquality().same('2x', 'x+x')))\n"
+        "equality = SymbolicEquality()\nequality.start()\n"
+        "print(asyncio.run(equality.same('2x', 'x+x')))\n"
     )
     assert run(script) == ("True\n", "")
 
@@ -176,3 +190,9 @@ def run(script: str) -> tuple[str, str]:
 def test_impossible_limits_are_refused(limits):
     with pytest.raises(ValueError, match="timeout_s"):
         SymbolicEquality(**limits)
+
+
+async def test_it_starts_no_child_and_abstains_until_it_is_started():
+    equality = SymbolicEquality()
+    assert await equality.same("2x", "x+x") is None
+    assert multiprocessing.active_children() == []

@@ -9,6 +9,7 @@ from uuid import uuid4
 import orjson
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.types import Scope
 
 from entroute.api.auth import KeyRing
 from entroute.api.leaving import ClientLeft, cancelled_when_client_leaves
@@ -17,12 +18,11 @@ from entroute.api.render import Rendering
 from entroute.api.schema import AnswerBody, ChatBody, TextBody
 from entroute.api.sse import EventStream, FirstItem
 from entroute.api.translate import chat_request, options_of, text_request
-from entroute.errors import RequestError
 from entroute.evidence import Trace
 from entroute.gateway import Gateway
 from entroute.opening import Ask
 from entroute.protocols import Clock
-from entroute.types import ChatRequest
+from entroute.types import ChatRequest, Principal
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,6 @@ class Answering:
         gateway: The walk.
         keys: Who may ask.
         models: Returns the model by tier.
-        refused: Told of requests that never reached the walk.
         clock: Monotonic seconds.
         keep_alive_s: Seconds between keep-alive comments.
         allow_fields: Engine-private fields that clients may send.
@@ -42,10 +41,19 @@ class Answering:
     gateway: Gateway
     keys: KeyRing
     models: Callable[[], Mapping[str, str]]
-    refused: Callable[[Request, Exception], None]
     clock: Clock
     keep_alive_s: float
     allow_fields: frozenset[str]
+
+    def admit(self, request: Request) -> Principal:
+        """Return who asks, kept for later at `scope["state"]["principal"]`.
+
+        Raises:
+            AuthenticationFailed: There is no key, or it is unknown.
+        """
+        principal = self.keys.principal(request.headers.get("authorization"))
+        request.scope["state"]["principal"] = principal
+        return principal
 
     async def chat(self, request: Request, body: ChatBody) -> Response:
         """Answer a chat completion."""
@@ -58,18 +66,14 @@ class Answering:
     async def _answer(
         self, request: Request, body: AnswerBody, asked: Callable[[], ChatRequest]
     ) -> Response:
-        try:
-            principal = self.keys.principal(request.headers.get("authorization"))
-            ask = Ask(
-                request=asked(),
-                options=options_of(body.entroute, request.headers),
-                principal=principal,
-                trace=new_trace(request, streamed=bool(body.stream)),
-            )
-        except RequestError as error:
-            self.refused(request, error)
-            raise
+        ask = Ask(
+            request=asked(),
+            options=options_of(body.entroute, request.headers),
+            principal=request.scope["state"]["principal"],
+            trace=new_trace(request.scope, streamed=bool(body.stream)),
+        )
         rendering = self._rendering(ask)
+        request.scope["state"]["walks"] = True
         try:
             async with cancelled_when_client_leaves(request.receive):
                 if body.stream:
@@ -136,8 +140,19 @@ class Answering:
         return {f"x-entroute-{name}": value for name, value in known.items() if value}
 
 
-def new_trace(request: Request, *, streamed: bool) -> Trace:
+_ENDPOINTS = {"/v1/chat/completions": "chat", "/v1/completions": "completions"}
+
+
+def new_trace(scope: Scope, *, streamed: bool) -> Trace:
     """Return the trace of a request that has just arrived."""
-    state = request.scope["state"]
-    endpoint = "chat" if request.url.path.endswith("chat/completions") else "completions"
-    return Trace(state["request_id"], endpoint, state["arrived"], streamed=streamed)
+    state = scope["state"]
+    endpoint = _ENDPOINTS.get(scope["path"], "other")
+    trace = Trace(state["request_id"], endpoint, state["arrived"], streamed=streamed)
+    if "principal" in state:
+        trace.tenant = state["principal"].tenant
+    return trace
+
+
+def walks(scope: Scope) -> bool:
+    """Say whether a request has reached the walk, which records it."""
+    return bool(scope["state"].get("walks"))

@@ -1,6 +1,6 @@
 """API keys from a file, hashed; and the principal that a request's key stands for."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
 
@@ -58,18 +58,7 @@ class KeyRing:
         Raises:
             ConfigurationError: It cannot be read or is wrong; never quotes its content.
         """
-        try:
-            data = yaml.safe_load(path.read_text(encoding="utf-8"))
-            entries = KeyFile.model_validate(data).keys
-        except OSError as error:
-            raise ConfigurationError(f"auth.keys_file: {path}: {error.strerror}") from error
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
-            raise ConfigurationError(f"auth.keys_file: {path}: not valid YAML") from error
-        except ValidationError as error:
-            first = error.errors(include_input=False)[0]
-            place = ".".join(str(part) for part in first["loc"])
-            raise ConfigurationError(f"auth.keys_file: {path}: {place}: {first['msg']}") from None
-        return cls({entry.sha256: entry.principal() for entry in entries})
+        return cls({entry.sha256: entry.principal() for entry in _entries(path)})
 
     def principal(self, authorization: str | None) -> Principal:
         """Return who asks.
@@ -88,3 +77,48 @@ class KeyRing:
         if principal is None:
             raise AuthenticationFailed("The API key is not known here.")
         return principal
+
+
+def check_key_file(path: Path, tiers: Sequence[str], strategies: Sequence[str]) -> None:
+    """Refuse a key file that cannot be used with these tiers and strategies.
+
+    Raises:
+        ConfigurationError: It cannot be read or is wrong, or an entry of it names a tier or a
+            strategy that does not exist; the message names the entry.
+    """
+    for place, entry in enumerate(_entries(path)):
+        for field, named, known in (
+            ("tiers", entry.tiers, tiers),
+            ("strategies", entry.strategies, strategies),
+        ):
+            unknown = sorted((named or frozenset()).difference(known))
+            if unknown:
+                raise ConfigurationError(
+                    f"auth.keys_file: {path}: keys.{place} ('{entry.name}'): {field}: "
+                    f"{', '.join(unknown)} not configured; known: {', '.join(known)}"
+                )
+
+
+def _entries(path: Path) -> list[KeyEntry]:
+    """Return a key file's entries, no key twice."""
+    try:
+        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+        entries = KeyFile.model_validate(data).keys
+    except OSError as error:
+        raise ConfigurationError(f"auth.keys_file: {path}: {error.strerror}") from error
+    except (yaml.YAMLError, UnicodeDecodeError):
+        # Not chained: the parser's words hold the line.
+        raise ConfigurationError(f"auth.keys_file: {path}: not valid YAML") from None
+    except ValidationError as error:
+        first = error.errors(include_input=False)[0]
+        place = ".".join(str(part) for part in first["loc"])
+        raise ConfigurationError(f"auth.keys_file: {path}: {place}: {first['msg']}") from None
+    seen: dict[str, str] = {}
+    for number, entry in enumerate(entries):
+        if entry.sha256 in seen:
+            raise ConfigurationError(
+                f"auth.keys_file: {path}: keys.{number} ('{entry.name}'): its key is also that of "
+                f"'{seen[entry.sha256]}'; give every holder a key of its own"
+            )
+        seen[entry.sha256] = entry.name
+    return entries

@@ -7,6 +7,7 @@ import orjson
 from entroute.errors import (
     AuthenticationFailed,
     BudgetExhausted,
+    CallFailed,
     ContextLengthExceeded,
     DeadlineExceeded,
     HeadersTooLarge,
@@ -37,11 +38,13 @@ STATUS: tuple[tuple[type[Exception], int, str, str | None], ...] = (
     (Overloaded, 503, "server_error", "overloaded"),
     (TierUnavailable, 503, "server_error", "tier_unavailable"),
     (WorkerError, 502, "server_error", "upstream_error"),
+    (CallFailed, 503, "server_error", "unavailable"),  # a shared answer that was cancelled
 )
 
 _BAD_REQUEST = 400
 _PASSED_ON = frozenset({413})  # other 4xx of workers are told as 400, never as FastAPI's 422
 _RETRY_TIER_S = 5  # a health sweep brings a worker back
+_RETRY_CANCELLED_S = 1
 
 
 def rendered(error: Exception) -> tuple[int, dict[str, Any], dict[str, str]]:
@@ -97,6 +100,8 @@ def _headers(error: Exception, status: int) -> dict[str, str]:
         return {"retry-after": str(seconds), "x-should-retry": "true"}
     if isinstance(error, TierUnavailable):
         return {"retry-after": str(_RETRY_TIER_S), "x-should-retry": "true"}
+    if isinstance(error, CallFailed) and not isinstance(error, WorkerError):
+        return {"retry-after": str(_RETRY_CANCELLED_S), "x-should-retry": "true"}
     if isinstance(error, BudgetExhausted | DeadlineExceeded):
         return {"x-should-retry": "false"}
     return {"www-authenticate": "Bearer"} if status == 401 else {}  # noqa: PLR2004

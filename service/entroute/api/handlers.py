@@ -1,6 +1,7 @@
 """Exceptions to responses: OpenAI's error body everywhere, never FastAPI's 422."""
 
 from collections.abc import Callable, Mapping, Sequence
+from http import HTTPStatus
 from typing import Any
 
 import orjson
@@ -8,29 +9,33 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
+from starlette.types import Scope
 
 from entroute.api.errors import rendered
-from entroute.errors import EntrouteError, InvalidRequest
+from entroute.errors import EntrouteError, InvalidRequest, NotFound
 
-Refused = Callable[[Request, Exception], None]
+Failed = Callable[[Scope, Exception], None]
 
 
-def install(app: FastAPI, refused: Refused) -> None:
-    """Install the handlers; `refused` is told of requests that never reached the walk."""
+def install(app: FastAPI, failed: Failed) -> None:
+    """Install the handlers; `failed` is told of every request that is answered with an error."""
 
-    async def of_ours(_: Request, error: Exception) -> Response:
+    async def of_ours(request: Request, error: Exception) -> Response:
+        failed(request.scope, error)
         return _response(error)
 
     async def of_validation(request: Request, error: Exception) -> Response:
         if not isinstance(error, RequestValidationError):
             raise error
         invalid = invalid_request(error)
-        refused(request, invalid)
+        failed(request.scope, invalid)
         return _response(invalid)
 
-    async def of_http(_: Request, error: Exception) -> Response:
+    async def of_http(request: Request, error: Exception) -> Response:
         if not isinstance(error, HTTPException):
             raise error
+        kind = NotFound if error.status_code == HTTPStatus.NOT_FOUND else InvalidRequest
+        failed(request.scope, kind(error.detail))
         body = {
             "message": f"{error.detail}.",
             "type": "invalid_request_error",

@@ -2,6 +2,7 @@
 
 import logging
 import re
+from collections.abc import Callable
 from uuid import uuid4
 
 import orjson
@@ -25,13 +26,21 @@ class Edge:
         app: What follows.
         max_body_bytes: Largest body.
         max_header_bytes: Largest sum of header names and values.
+        failed: Told of every request that is answered with an error here.
         clock: Monotonic seconds.
     """
 
     def __init__(
-        self, app: ASGIApp, *, max_body_bytes: int, max_header_bytes: int, clock: Clock
+        self,
+        app: ASGIApp,
+        *,
+        max_body_bytes: int,
+        max_header_bytes: int,
+        failed: Callable[[Scope, Exception], None],
+        clock: Clock,
     ) -> None:
         self._app = app
+        self._failed = failed
         self._clock = clock
         self._max_body_bytes = max_body_bytes
         self._max_header_bytes = max_header_bytes
@@ -61,8 +70,9 @@ class Edge:
         except Exception as error:  # the edge's last resort: the client must be told
             if begun:
                 raise
+            self._failed(scope, error)
             if not isinstance(error, RequestError):
-                _LOG.exception("a request failed")
+                _LOG.exception("request %s failed", request_id.decode())
             await _refuse(error, send_with_id)
 
     def _check_sizes(self, scope: Scope, headers: dict[bytes, bytes]) -> None:

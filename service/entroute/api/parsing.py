@@ -32,22 +32,29 @@ class StrictRequest(Request):
         return value
 
 
-class StrictRoute(APIRoute):
-    """A route that hands its handler a `StrictRequest` whose body is read."""
+def strict_route(admit: Callable[[Request], object]) -> type[APIRoute]:
+    """Return a class of routes that hand their handlers a `StrictRequest` whose body is read.
 
-    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """Return the handler."""
-        handler = super().get_route_handler()
+    Args:
+        admit: Raises for a request whose body is not even to be read.
+    """
 
-        async def handle(request: Request) -> Response:
-            strict = StrictRequest(request.scope, request.receive)
-            try:
-                await strict.body()  # here, because FastAPI makes a 400 of every error in it
-            except ClientDisconnect:
-                return Response(status_code=CLIENT_LEFT)
-            return await handler(strict)
+    class StrictRoute(APIRoute):
+        def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+            handler = super().get_route_handler()
 
-        return handle
+            async def handle(request: Request) -> Response:
+                admit(request)
+                strict = StrictRequest(request.scope, request.receive)
+                try:
+                    await strict.body()  # here, because FastAPI makes a 400 of every error in it
+                except ClientDisconnect:
+                    return Response(status_code=CLIENT_LEFT)
+                return await handler(strict)
+
+            return handle
+
+    return StrictRoute
 
 
 def _deeper(value: Any, levels: int) -> bool:

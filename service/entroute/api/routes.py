@@ -9,10 +9,23 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
 from entroute.api.answering import Answering
-from entroute.api.parsing import StrictRoute
+from entroute.api.parsing import strict_route
 from entroute.api.schema import ChatBody, TextBody
 from entroute.opening import AUTO
 from entroute.protocols import Tier
+
+_STATUSES: tuple[tuple[int | str, str], ...] = (
+    (400, "The request is wrong; `param` names the field."),
+    (401, "The API key is missing or unknown."),
+    (403, "The key may not use what was asked for."),
+    (404, "The model does not exist."),
+    (413, "The body is too large."),
+    (431, "The headers are too large."),
+    (502, "A worker failed or is misconfigured."),
+    (503, "No worker can be reached, or there is no room; see Retry-After."),
+    (504, "A worker was too slow, or the deadline passed."),
+    ("default", "Anything else that failed."),  # which also keeps FastAPI from listing its 422
+)
 
 _ERRORS: dict[int | str, dict[str, Any]] = {
     code: {
@@ -30,20 +43,14 @@ _ERRORS: dict[int | str, dict[str, Any]] = {
             }
         },
     }
-    for code, text in (
-        (400, "The request is wrong; `param` names the field."),
-        (401, "The API key is missing or unknown."),
-        (403, "The key may not use what was asked for."),
-        (404, "The model does not exist."),
-        (503, "No worker can be reached, or there is no room; see Retry-After."),
-        (504, "The deadline passed."),
-    )
+    for code, text in _STATUSES
 }
 
 
 def answer_routes(answering: Answering) -> APIRouter:
     """Return the paths that answer prompts."""
-    router = APIRouter(prefix="/v1", tags=["answers"], responses=_ERRORS, route_class=StrictRoute)
+    route = strict_route(answering.admit)
+    router = APIRouter(prefix="/v1", tags=["answers"], responses=_ERRORS, route_class=route)
 
     @router.post("/chat/completions", summary="Create a chat completion")
     async def chat_completions(request: Request, body: Annotated[ChatBody, Body()]) -> Response:
@@ -61,7 +68,7 @@ def model_routes(tiers: Callable[[], tuple[Tier, ...]], answering: Answering) ->
     router = APIRouter(prefix="/v1", tags=["models"])
 
     def names(request: Request) -> list[str]:
-        allowed = answering.keys.principal(request.headers.get("authorization")).tiers
+        allowed = answering.admit(request).tiers
         usable = [t for t in tiers() if allowed is None or t.name in allowed]
         return list(dict.fromkeys([AUTO, *(t.name for t in usable), *(t.model for t in usable)]))
 

@@ -1,4 +1,7 @@
-"""Request bodies as clients send them. Unknown OpenAI fields are kept; unknown options refused."""
+"""Request bodies as clients send them. Unknown OpenAI fields are kept; unknown options refused.
+
+Types are strict: a number in quotes is refused here, as the workers would read it otherwise.
+"""
 
 from typing import Annotated, Any, Literal
 
@@ -9,11 +12,18 @@ from entroute.types import CacheMode, Options
 
 Role = Literal["system", "developer", "user", "assistant", "tool", "function"]
 
+_MOST_SAMPLES = 1024
+_SEEDS = (-(2**63), 2**63 - 1 - _MOST_SAMPLES)
+"""Signed 64 bits, with room for `seed + i` of the last sample."""
+
+_OPEN = ConfigDict(extra="allow", strict=True)
+_CLOSED = ConfigDict(extra="forbid", strict=True)
+
 
 class ContentPart(BaseModel):
     """One part of a message's content; fields beyond its type travel untouched."""
 
-    model_config = ConfigDict(extra="allow")
+    model_config = _OPEN
 
     type: str
 
@@ -21,7 +31,7 @@ class ContentPart(BaseModel):
 class Message(BaseModel):
     """One message; fields beyond role and content travel untouched."""
 
-    model_config = ConfigDict(extra="allow")
+    model_config = _OPEN
 
     role: Role
     content: str | list[ContentPart] | None = None
@@ -30,7 +40,7 @@ class Message(BaseModel):
 class StreamOptions(BaseModel):
     """What a stream carries beside the answer."""
 
-    model_config = ConfigDict(extra="allow")
+    model_config = _OPEN
 
     include_usage: bool | None = None
 
@@ -38,7 +48,7 @@ class StreamOptions(BaseModel):
 class BudgetOption(BaseModel):
     """Hard limits of one request; the server's and the key's own cap them."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = _CLOSED
 
     max_calls: int | None = Field(default=None, ge=1)
     max_generated_tokens: int | None = Field(default=None, ge=1)
@@ -56,9 +66,9 @@ class BudgetOption(BaseModel):
 class EntrouteOptions(BaseModel):
     """entroute's own options of one request."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = _CLOSED
 
-    strategy: str | None = None
+    strategy: str | None = Field(default=None, min_length=1)
     quality: float | None = Field(default=None, ge=0, le=1)
     budget: BudgetOption = Field(default_factory=BudgetOption)
     verifier: dict[str, Any] | None = None
@@ -80,13 +90,14 @@ class EntrouteOptions(BaseModel):
 class AnswerBody(BaseModel):
     """What chat and text completions have in common."""
 
-    model_config = ConfigDict(extra="allow")
+    model_config = _OPEN
 
     model: str = Field(min_length=1, max_length=256)
     n: int | None = Field(default=None, ge=1, le=128)
     max_tokens: int | None = Field(default=None, ge=1)
+    max_completion_tokens: int | None = Field(default=None, ge=1)
     temperature: float | None = Field(default=None, ge=0, le=2)
-    seed: int | None = None
+    seed: int | None = Field(default=None, ge=_SEEDS[0], le=_SEEDS[1])
     stream: bool | None = None
     stream_options: StreamOptions | None = None
     entroute: dict[str, Any] | None = Field(
@@ -103,7 +114,6 @@ class ChatBody(AnswerBody):
     """`POST /v1/chat/completions`."""
 
     messages: list[Message] = Field(min_length=1)
-    max_completion_tokens: int | None = Field(default=None, ge=1)
     logprobs: bool | None = None
     top_logprobs: int | None = Field(default=None, ge=0, le=20)
 

@@ -64,7 +64,7 @@ class FirstItem:
 
 
 class EventStream(Response):
-    """Streams an answer: chunks, keep-alive comments while nothing comes, `[DONE]`.
+    """Streams an answer: keep-alive comments until its first item, chunks, `[DONE]`.
 
     An error after the first byte is an event, and the stream then ends without `[DONE]`.
 
@@ -119,7 +119,7 @@ class EventStream(Response):
                 yield self._encoded(item)
         except Exception as error:  # noqa: BLE001 - the edge's last resort: the client must be told
             if not isinstance(error, EntrouteError):
-                _LOG.exception("a stream failed")
+                _LOG.exception("request %s failed in mid-stream", self._rendering.trace.request_id)
             yield errors.event(error)
         else:
             yield _DONE

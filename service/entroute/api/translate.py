@@ -14,7 +14,11 @@ HEADER_PREFIX = "x-entroute-"
 _JSON_OPTIONS = frozenset({"budget", "verifier", "explain", "quality"})
 
 PRIVATE_FIELDS = frozenset(
-    {"priority", "ignore_eos", "kv_transfer_params", "chat_template", "cache_salt"}
+    {
+        *("priority", "ignore_eos", "kv_transfer_params", "chat_template", "cache_salt"),
+        *("n_predict", "n_cmpl", "id_slot"),  # llama.cpp: other names of max_tokens and n, a slot
+        *("best_of", "use_beam_search", "request_id"),  # vLLM: more samples, another call's name
+    }
 )
 """Engine-private fields: they reach past the gateway's accounting, fairness or isolation."""
 
@@ -50,7 +54,7 @@ def text_request(body: TextBody, allowed: frozenset[str]) -> ChatRequest:
         model=body.model,
         prompt=body.prompt if isinstance(body.prompt, str) else body.prompt[0],
         n=body.n or 1,
-        max_tokens=body.max_tokens,
+        max_tokens=body.max_completion_tokens or body.max_tokens,
         temperature=body.temperature,
         seed=body.seed,
         logprobs=body.logprobs is not None,

@@ -2,8 +2,9 @@
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import httpx
 
@@ -80,7 +81,10 @@ class HealthSweeps:
     async def _forever(self) -> None:
         while True:
             await asyncio.sleep(self._interval_s)
-            await self.sweep()
+            try:
+                await self.sweep()
+            except Exception:  # noqa: BLE001 - one odd answer must not end all later sweeps
+                _LOG.exception("a health sweep failed; the next one follows")
 
     async def _ask(self, member: Member, tier: str) -> None:
         detail = ""
@@ -110,14 +114,18 @@ class HealthSweeps:
                 f"{worker.url}/models", headers=worker.headers, timeout=self._timeout_s
             )
             response.raise_for_status()
-            served = {str(model["id"]): model for model in response.json()["data"]}
+            served = {str(model["id"]): _told(model) for model in response.json()["data"]}
         except httpx.HTTPError as error:
             detail = f"{worker.url}/models: {type(error).__name__} {error}".rstrip()
             raise _Unhealthy(detail) from error
-        except (ValueError, KeyError, TypeError) as error:
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise _Unhealthy(f"{worker.url}/models is no OpenAI model list") from error
         if worker.model not in served:
             raise _Unhealthy(f"{worker.url} serves {sorted(served)}, not '{worker.model}'")
-        model = served[worker.model]
-        length = model.get("max_model_len") or (model.get("meta") or {}).get("n_ctx")
-        return _Told(length if isinstance(length, int) else None, str(model.get("owned_by", "")))
+        return served[worker.model]
+
+
+def _told(model: Mapping[str, Any]) -> _Told:
+    """Read one entry of a model list: vLLM tells `max_model_len`, llama.cpp `meta.n_ctx`."""
+    length = model.get("max_model_len") or (model.get("meta") or {}).get("n_ctx")
+    return _Told(length if isinstance(length, int) else None, str(model.get("owned_by", "")))

@@ -2,6 +2,7 @@
 
 from contextlib import aclosing
 
+from entroute.backends.pool import NobodyAsked
 from entroute.calls import CallStream, spent_with
 from entroute.errors import CallFailed, DeadlineExceeded, WorkerRejected
 from entroute.evidence import Trace
@@ -55,18 +56,22 @@ class Metered:
     async def complete(self, call: Call) -> Completion:
         """Answer at once. See `Backend.complete`.
 
-        A call that failed or was cancelled had sent nothing that could be counted.
+        A call that failed or was cancelled had sent nothing that could be counted; one that no
+        worker was asked is no call.
         """
         spent = Usage(calls=1, partial_calls=1)
         try:
             with self._stopwatch:
                 completion = await self._backend.complete(call)
             spent = completion.usage
+        except NobodyAsked:
+            spent = Usage()
+            raise
         except _FAILURES:
             self._ledger.mark(call, "discarded")
             raise
         finally:
-            self._ledger.commit(call, spent)
+            self._settle(call, spent)
         return completion
 
     async def stream(self, call: Call) -> CallStream:
@@ -86,14 +91,25 @@ class Metered:
                     if piece is None:
                         break
                     spent = spent_with(spent, piece)
+                    self._ledger.note(call, spent)
                     if isinstance(piece, Completion):
                         completion = piece
                     else:
                         yield piece
+        except NobodyAsked:
+            spent = Usage()
+            raise
         except _FAILURES:
             self._ledger.mark(call, "discarded")
             raise
         finally:
-            self._ledger.commit(call, spent)
+            self._settle(call, spent)
         if completion is not None:
             yield completion
+
+    def _settle(self, call: Call, spent: Usage) -> None:
+        """Charge a call, or give it back where it was none."""
+        if spent.calls:
+            self._ledger.commit(call, spent)
+        else:
+            self._ledger.release(call)

@@ -23,6 +23,10 @@ from entroute.protocols import Balancer
 from entroute.types import Call, Completion
 
 
+class NobodyAsked(TierUnavailable):
+    """Every worker of a tier was known to be dead: nothing was sent, nothing was spent."""
+
+
 @dataclass(slots=True)
 class Member:
     """A worker and what is known of its health.
@@ -122,7 +126,8 @@ class Pool:
     def _pick(self, tried: Sequence[Member]) -> Member:
         candidates = [m for m in self.members if m.healthy and m not in tried]
         if not candidates:
-            raise TierUnavailable(self.tier, "; ".join(m.detail for m in self.members if m.detail))
+            # Nobody was tried before: `_failed` raises unless somebody is left to be picked.
+            raise NobodyAsked(self.tier, "; ".join(m.detail for m in self.members if m.detail))
         return candidates[self._balancer.pick(candidates)]
 
     def _failed(

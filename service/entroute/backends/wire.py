@@ -11,7 +11,15 @@ from typing import Any
 
 from entroute.errors import WorkerProtocolError
 from entroute.spending import Usage
-from entroute.types import EMPTY, Call, Completion, Delta, TokenLogprob
+from entroute.types import (
+    EMPTY,
+    Call,
+    Completion,
+    Delta,
+    TokenLogprob,
+    chosen_logprob,
+    top_logprobs,
+)
 
 Json = Mapping[str, Any]
 
@@ -84,10 +92,23 @@ def counted(timings: Json | None) -> Usage | None:
 
 
 def logprobs_of(choice: Json) -> tuple[TokenLogprob, ...]:
-    """Return a choice's log-probabilities in chat shape, whichever shape they came in."""
+    """Return a choice's log-probabilities in chat shape, whichever shape they came in.
+
+    None of them where any is no number: an answer is worth more than its log-probabilities.
+    """
     logprobs = choice.get("logprobs")
     if not logprobs:
         return ()
+    try:
+        entries = _chat_shaped(logprobs)
+        for entry in entries:
+            chosen_logprob(entry), top_logprobs(entry)
+    except (AttributeError, KeyError, TypeError, ValueError):
+        return ()
+    return entries
+
+
+def _chat_shaped(logprobs: Json) -> tuple[TokenLogprob, ...]:
     if "tokens" not in logprobs:
         return tuple(logprobs.get("content") or ())
     chosen = logprobs.get("token_logprobs") or ()
@@ -128,14 +149,16 @@ def completion_of(payload: Json, call: Call) -> Completion:
         raise WorkerProtocolError("?", "the answer has no choices")
     choice = choices[0]
     message = choice.get("message") or {"content": choice.get("text")}
+    logprobs = logprobs_of(choice)
     return Completion(
         content=message.get("content") or "",
         finish_reason=choice.get("finish_reason") or "stop",
-        usage=usage_of(payload.get("usage")) or Usage(calls=1, partial_calls=1),
+        usage=usage_of(payload.get("usage"))
+        or Usage(completion_tokens=len(logprobs), calls=1, partial_calls=1),
         model=payload.get("model", ""),
         extra=_others(message, _MESSAGE_KNOWN),
         choice_extra=_others(choice, _CHOICE_KNOWN),
-        logprobs=logprobs_of(choice),
+        logprobs=logprobs,
         call_id=call.id,
     )
 
@@ -146,7 +169,10 @@ def _others(mapping: Json, known: frozenset[str]) -> Json:
 
 
 class Fold:
-    """Folds the chunks of one streamed call into its completion."""
+    """Folds the chunks of one streamed call into its completion.
+
+    Where the worker tells no usage its tokens are counted: log-probabilities, else pieces.
+    """
 
     def __init__(self, call: Call) -> None:
         self._call = call
@@ -157,6 +183,7 @@ class Fold:
         self._finish_reason: str | None = None
         self._model = ""
         self._usage: Usage | None = None
+        self._counted = 0
 
     @_openai_shaped()
     def add(self, chunk: Json) -> Delta | None:
@@ -181,6 +208,7 @@ class Fold:
         logprobs = logprobs_of(choice)
         if not (content or extra or logprobs):
             return None
+        self._counted += len(logprobs) or 1
         self._content.append(content)
         self._logprobs.extend(logprobs)
         if extra:
@@ -198,8 +226,7 @@ class Fold:
         return Completion(
             content="".join(self._content),
             finish_reason=self._finish_reason,
-            usage=self._usage
-            or Usage(completion_tokens=len(self._logprobs), calls=1, partial_calls=1),
+            usage=self._usage or Usage(completion_tokens=self._counted, calls=1, partial_calls=1),
             model=self._model,
             extra=self._extra or EMPTY,
             choice_extra=self._choice_extra or EMPTY,

@@ -1,6 +1,7 @@
 """One worker: a model server that speaks OpenAI's API, vLLM or llama.cpp's server."""
 
 import asyncio
+import math
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, replace
@@ -31,6 +32,7 @@ _DONE = b"[DONE]"
 _BUSY = frozenset({408, 429})
 _MISCONFIGURED = frozenset({401, 403, 404, 405})
 _SERVER_ERROR = 500
+_LONGEST_RETRY_AFTER_S = 3600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,7 +225,7 @@ class Worker:
         if status in _MISCONFIGURED:
             raise WorkerMisconfigured(self.url, detail)
         if status in _BUSY or (status == 503 and "retry-after" in response.headers):  # noqa: PLR2004
-            after = _seconds(response.headers.get("retry-after"))
+            after = retry_after(response.headers.get("retry-after"))
             raise WorkerBusy(self.url, detail, retry_after_s=after)
         if status >= _SERVER_ERROR or status < 400:  # noqa: PLR2004 - redirects are no answers
             raise WorkerFailed(self.url, detail)
@@ -247,8 +249,10 @@ def error_of(body: bytes) -> tuple[str, str | None, str | None]:
     return message, error.get("param"), code
 
 
-def _seconds(value: str | None) -> float:
+def retry_after(value: str | None) -> float:
+    """Return a Retry-After in [0, 3600] seconds; 1 where it is missing, a date or no number."""
     try:
-        return max(0.0, float(value or 1.0))
+        seconds = float(value or 1.0)
     except ValueError:
         return 1.0
+    return 1.0 if math.isnan(seconds) else min(max(seconds, 0.0), _LONGEST_RETRY_AFTER_S)

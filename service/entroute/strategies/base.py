@@ -5,9 +5,10 @@ from contextlib import aclosing
 from dataclasses import dataclass, field
 
 from entroute.calls import CallStream
-from entroute.errors import CallFailed, WorkerRejected
+from entroute.errors import CallFailed, DeadlineExceeded, WorkerRejected
 from entroute.evidence import Escalation, Outcome
 from entroute.protocols import OutcomeStream, Run, Tier
+from entroute.strategies.fanout import Failure
 from entroute.types import Call, Completion, Delta
 
 
@@ -24,23 +25,24 @@ async def outcome_of(stream: OutcomeStream) -> Outcome:
     raise RuntimeError("a strategy ended without an outcome")
 
 
-def may_move(
-    run: Run, tier: Tier, error: CallFailed | WorkerRejected, moves: Sequence[Escalation]
-) -> Tier | None:
+def may_move(run: Run, tier: Tier, error: Failure, moves: Sequence[Escalation]) -> Tier | None:
     """Return the tier that may answer after `error` on `tier`, or None if the error stands.
 
     What one worker rejects every worker rejects, except a prompt that is too long for it: only
     a larger tier can hold that. A tier that `moves` left because it failed is not tried again.
+    An error stands, too, where time is up or the budget holds no other answer.
     """
+    if isinstance(error, DeadlineExceeded):
+        return None
     targets = run.substitutes(tier)
     if isinstance(error, WorkerRejected):
         larger = run.above(tier) if error.out_of_context else None
         targets = tuple(t for t in targets if t == larger)
     gone = unreachable(moves)
-    return next((target for target in targets if target.name not in gone), None)
+    return next((t for t in targets if t.name not in gone and run.affords(t)), None)
 
 
-def move(run: Run, tier: Tier, target: Tier, error: CallFailed | WorkerRejected) -> Escalation:
+def move(run: Run, tier: Tier, target: Tier, error: Failure) -> Escalation:
     """Note that `target` answers in place of `tier`."""
     if isinstance(error, WorkerRejected):
         return Escalation(tier.name, target.name, "context")
@@ -63,6 +65,7 @@ class Opened:
         first: Its first piece.
         rest: What follows; empty when `first` is the completion.
         moves: Tiers that were tried before, in order.
+        cut: Whether the budget held only this tier's answer and not the wanted one's.
     """
 
     tier: Tier
@@ -70,6 +73,7 @@ class Opened:
     first: Delta | Completion
     rest: CallStream
     moves: tuple[Escalation, ...] = field(default=())
+    cut: bool = False
 
     async def pieces(self) -> CallStream:
         """Yield the first piece and all that follows."""
@@ -87,16 +91,16 @@ async def open_answer(
     Raises:
         CallFailed, WorkerRejected, BudgetExhausted, DeadlineExceeded: No tier can answer.
     """
-    call, stream = await run.open(tier, top_logprobs=top_logprobs)
+    opened, call, stream = await run.open(tier, top_logprobs=top_logprobs)
     try:
         first = await anext(stream)
     except (CallFailed, WorkerRejected) as error:
-        target = may_move(run, tier, error, tried)
+        target = may_move(run, opened, error, tried)
         if target is None:
             raise
-        moves = (*tried, move(run, tier, target, error))
+        moves = (*tried, move(run, opened, target, error))
         return await open_answer(run, target, top_logprobs=top_logprobs, tried=moves)
     except BaseException:
         await stream.aclose()
         raise
-    return Opened(tier, call, first, stream, tuple(tried))
+    return Opened(opened, call, first, stream, tuple(tried), cut=opened.name != tier.name)

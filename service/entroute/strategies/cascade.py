@@ -6,12 +6,10 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from entroute.calls import spent_with
 from entroute.confidence import GATE_TOP_LOGPROBS, confidence
 from entroute.errors import CallFailed
 from entroute.evidence import Escalation, Outcome, StopReason, Verdict
 from entroute.protocols import OutcomeStream, Run, Tier
-from entroute.spending import Usage
 from entroute.strategies.base import Opened, may_move, move, open_answer, outcome_of, unreachable
 from entroute.types import Completion, Delta, TokenLogprob
 
@@ -46,7 +44,6 @@ class _Held:
 
     opened: Opened
     pieces: list[Delta | Completion] = field(default_factory=list)
-    sent: Usage = field(default_factory=Usage)
     confidence: float | None = None
     failure: CallFailed | None = None
 
@@ -103,7 +100,8 @@ class Cascade:
                     yield piece
         if completion is None:
             raise RuntimeError("a call ended without a completion")
-        yield self._outcome(completion, held, stop)
+        cut = held.opened.cut or run.ledger.cut(completion)
+        yield self._outcome(completion, held, "budget" if cut else stop)
 
     async def _settle(self, run: Run) -> tuple[_Held, StopReason]:
         """Climb until a tier's window may be released; what it returns is still streaming."""
@@ -111,8 +109,12 @@ class Cascade:
         moves: tuple[Escalation, ...] = ()
         while True:
             opened = await open_answer(run, tier, top_logprobs=GATE_TOP_LOGPROBS, tried=moves)
-            held = await self._hold_back(opened)
-            step, stop = self._gate(run, held)
+            try:
+                held = await self._hold_back(opened)
+                step, stop = self._gate(run, held)
+            except BaseException:
+                await opened.rest.aclose()
+                raise
             if step is None:
                 return held, stop
             await opened.rest.aclose()
@@ -127,7 +129,6 @@ class Cascade:
         try:
             while True:
                 held.pieces.append(piece)
-                held.sent = spent_with(held.sent, piece)
                 if isinstance(piece, Completion):
                     break
                 tokens.extend(piece.logprobs)
@@ -153,20 +154,10 @@ class Cascade:
             return None, "exhausted"
         if held.confidence >= self._threshold:
             return None, "confident"
-        if not self._affords(run, larger, held):
+        if not run.affords(larger, without=opened.call):
             return None, "budget"
         step = Escalation(opened.tier.name, larger.name, "unsure", held.confidence)
         return step, "escalated"
-
-    def _affords(self, run: Run, larger: Tier, held: _Held) -> bool:
-        """Whether the budget holds a start on `larger` once this tier's call is cancelled."""
-        return run.ledger.affords(
-            larger.name,
-            run.request,
-            without=held.opened.call,
-            sent=held.sent,
-            context_length=larger.context_length,
-        )
 
     def _note_missing(self, run: Run, tier: Tier) -> None:
         """Note the larger tiers that would do but are down."""

@@ -1,5 +1,6 @@
 """`self_consistency`: several samples side by side, the majority of canonical answers wins."""
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
@@ -7,8 +8,9 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from entroute.errors import BudgetExhausted, DeadlineExceeded
-from entroute.evidence import Outcome, StopReason, Verdict
+from entroute.evidence import Escalation, Outcome, StopReason, Verdict
 from entroute.protocols import Run, Tier, Verifier
+from entroute.strategies.base import may_move, move
 from entroute.strategies.fanout import Failure, Fanout
 from entroute.types import Call, Completion, Delta
 from entroute.uncertainty import leading_votes, lossless_settled
@@ -31,21 +33,30 @@ class SelfConsistencyConfig(BaseModel):
 
 @dataclass(slots=True)
 class _Draw:
-    """The samples of one request: what was asked, what came, what was not needed."""
+    """The samples of one tier: what was asked, what came, what was not needed.
+
+    Attributes:
+        votes: One for each of `done`, same order.
+        cut: Whether the budget held fewer samples than wanted.
+        late: Whether the deadline passed while answers were compared.
+    """
 
     calls: list[Call] = field(default_factory=list)
     done: list[Completion] = field(default_factory=list)
+    votes: tuple[Verdict, ...] = ()
     failures: list[Failure] = field(default_factory=list)
     cancelled: int = 0
     cut: bool = False
+    late: bool = False
 
     @property
     def stop_reason(self) -> StopReason:
-        if self.cancelled:
-            return "settled"
-        if any(isinstance(failure, DeadlineExceeded) for failure in self.failures):
+        missed = any(isinstance(failure, DeadlineExceeded) for failure in self.failures)
+        if self.late or (missed and not self.cancelled):
             return "deadline"
-        return "budget" if self.cut else "exhausted"
+        if self.cut:
+            return "budget"
+        return "settled" if self.cancelled else "exhausted"
 
 
 class SelfConsistency:
@@ -79,6 +90,20 @@ class SelfConsistency:
         """Draw, vote, cancel what is not needed. See `Strategy.run`."""
         tier = run.tier(run.decision.tier)
         await run.close()
+        moves: tuple[Escalation, ...] = ()
+        draw = await self._drawn(run, tier)
+        while not draw.done:
+            failure = draw.failures[0]
+            target = may_move(run, tier, failure, moves)
+            if target is None:
+                raise failure
+            moves = (*moves, move(run, tier, target, failure))
+            tier = target
+            draw = await self._drawn(run, tier)
+        return await self._outcome(run, draw, moves)
+
+    async def _drawn(self, run: Run, tier: Tier) -> _Draw:
+        """Draw until the vote is settled or no sample is open."""
         draw = self._reserve(run, tier)
         async with Fanout() as fanout:
             for call in draw.calls:
@@ -91,12 +116,10 @@ class SelfConsistency:
                     draw.failures.append(arrival)
                     continue
                 draw.done.append(arrival)
-                if await self._settled(run, draw.done, fanout.live):
+                if await self._settled(run, draw, fanout.live):
                     break
             draw.cancelled = await fanout.cancel()
-        if not draw.done:
-            raise draw.failures[0]
-        return await self._outcome(run, draw)
+        return draw
 
     def _reserve(self, run: Run, tier: Tier) -> _Draw:
         """Reserve the worst case of every sample, of fewer if the budget holds no more.
@@ -105,6 +128,8 @@ class SelfConsistency:
             BudgetExhausted: It does not hold a single one.
         """
         wanted = max(1, min(self._samples, run.ledger.calls_left))
+        if wanted < self._samples:
+            run.ledger.exhausted = "max_calls"
         while True:
             try:
                 calls = _reserved(run, tier, wanted)
@@ -115,19 +140,36 @@ class SelfConsistency:
             else:
                 return _Draw(calls, cut=wanted < self._samples)
 
-    async def _settled(self, run: Run, done: Sequence[Completion], live: int) -> bool:
-        if live == 0 or run.verifier is not None:
-            return False
-        verdicts = await self._voter.score(run.request, done)
-        leader, runner_up = leading_votes(verdict.answer for verdict in verdicts)
-        return lossless_settled(leader, runner_up, live)
+    async def _settled(self, run: Run, draw: _Draw, live: int) -> bool:
+        """Vote on what is done; whether that ends the vote, by majority or by deadline.
 
-    async def _outcome(self, run: Run, draw: _Draw) -> Outcome:
+        A sample that could not be compared in time has no vote. The first is compared with none.
+        """
+        try:
+            async with _until_deadline(run):
+                draw.votes = await self._voter.score(run.request, draw.done)
+        except TimeoutError:
+            draw.late = True
+            late = Verdict(0.0, "not compared before the deadline", abstained=True)
+            draw.votes = (*draw.votes, late)
+            return True
+        leader, runner_up = leading_votes(vote.answer for vote in draw.votes)
+        return run.verifier is None and lossless_settled(leader, runner_up, live)
+
+    async def _verdicts(self, run: Run, draw: _Draw) -> tuple[Verdict, ...]:
+        """Return the votes, weighted where the client's verifier judged in time."""
+        if run.verifier is None:
+            return draw.votes
+        try:
+            async with _until_deadline(run):
+                return weighted(draw.votes, await run.verifier.score(run.request, draw.done))
+        except TimeoutError:
+            draw.late = True
+            return draw.votes
+
+    async def _outcome(self, run: Run, draw: _Draw, moves: tuple[Escalation, ...]) -> Outcome:
         done = draw.done
-        verdicts = await self._voter.score(run.request, done)
-        if run.verifier is not None:
-            judged = await run.verifier.score(run.request, done)
-            verdicts = weighted(verdicts, judged)
+        verdicts = await self._verdicts(run, draw)
         chosen = max(range(len(done)), key=lambda i: (verdicts[i].score, -i))
         finished = {completion.call_id for completion in done}
         for call in draw.calls:
@@ -135,16 +177,24 @@ class SelfConsistency:
                 run.ledger.mark(call, "discarded")
             elif call.id == done[chosen].call_id:
                 run.ledger.mark(call, "answer")
+        stop = "budget" if run.ledger.cut(done[chosen]) else draw.stop_reason
+        if stop == "deadline":
+            run.ledger.exhausted = "deadline"
         return Outcome(
             choices=(done[chosen],),
             strategy=self.name,
-            stop_reason=draw.stop_reason,
+            stop_reason=stop,
             candidates=tuple(done),
             verdicts=verdicts,
             verifier=self._voter.name if run.verifier is None else run.verifier.name,
+            escalations=moves,
             cancelled=draw.cancelled,
             failures=tuple(str(failure) for failure in draw.failures),
         )
+
+
+def _until_deadline(run: Run) -> asyncio.Timeout:
+    return asyncio.timeout(max(0.0, run.ledger.budget.deadline - run.clock()))
 
 
 def _reserved(run: Run, tier: Tier, samples: int) -> list[Call]:

@@ -7,10 +7,10 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 from entroute.errors import CallFailed, WorkerRejected
-from entroute.evidence import Escalation, Outcome
+from entroute.evidence import Escalation, Outcome, StopReason
 from entroute.protocols import OutcomeStream, Run, Tier
 from entroute.strategies.base import may_move, move, open_answer, outcome_of
-from entroute.strategies.fanout import Fanout
+from entroute.strategies.fanout import Failure, Fanout
 from entroute.types import Completion, Delta
 
 
@@ -50,7 +50,7 @@ class Single:
             if target is None:
                 raise
             return await self._ask(run, target, (*moves, move(run, tier, target, error)))
-        return self._outcome((completion,), moves)
+        return self._outcome(run, (completion,), moves)
 
     async def stream(self, run: Run) -> OutcomeStream:
         """Pass the pieces on. See `Streams.stream`."""
@@ -65,33 +65,62 @@ class Single:
         async with aclosing(opened.pieces()) as pieces:
             async for piece in pieces:
                 if isinstance(piece, Completion):
-                    yield self._outcome((piece,), opened.moves)
+                    yield self._outcome(run, (piece,), opened.moves, cut=opened.cut)
                 else:
                     yield piece
 
-    async def _choices(self, run: Run, tier: Tier) -> OutcomeStream:
-        """Make n choices side by side, one upstream call each; all must succeed."""
+    async def _choices(
+        self, run: Run, tier: Tier, moves: tuple[Escalation, ...] = ()
+    ) -> OutcomeStream:
+        """Make n choices side by side, one upstream call each; all must succeed.
+
+        All of them move to another tier where one fails before anything was released.
+        """
         n = run.request.n
         calls = [run.reserve(tier, "answer", sample=i, share=n - i) for i in range(n)]
         done: dict[int, Completion] = {}
+        released = False
+        failure: Failure | None = None
         async with Fanout() as fanout:
             for index, call in enumerate(calls):
                 fanout.start(index, tier.backend.stream(call))
-            while fanout.live:
+            while fanout.live and failure is None:
                 index, arrival = await fanout.next()
                 if isinstance(arrival, Delta):
+                    released = True
                     yield replace(arrival, index=index)
                 elif isinstance(arrival, Completion):
                     done[index] = arrival
                 else:
-                    raise arrival
-        yield self._outcome(tuple(done[index] for index in range(n)), ())
+                    failure = arrival
+        if failure is None:
+            yield self._outcome(run, tuple(done[index] for index in range(n)), moves)
+            return
+        target = None if released else may_move(run, tier, failure, moves)
+        if target is None:
+            raise failure
+        for call in calls:
+            run.ledger.mark(call, "discarded")
+        moved = self._choices(run, target, (*moves, move(run, tier, target, failure)))
+        async with aclosing(moved):
+            async for piece in moved:
+                yield piece
 
-    def _outcome(self, choices: tuple[Completion, ...], moves: tuple[Escalation, ...]) -> Outcome:
+    def _outcome(
+        self,
+        run: Run,
+        choices: tuple[Completion, ...],
+        moves: tuple[Escalation, ...],
+        *,
+        cut: bool = False,
+    ) -> Outcome:
+        stop: StopReason = "escalated" if moves else "settled"
+        if cut or any(run.ledger.cut(choice) for choice in choices):
+            stop = "budget"
         return Outcome(
             choices=choices,
             strategy=self.name,
-            stop_reason="escalated" if moves else "settled",
+            stop_reason=stop,
             candidates=choices,
             escalations=moves,
         )

@@ -12,10 +12,12 @@ import multiprocessing
 import re
 import resource
 import signal
+from collections import OrderedDict
 from concurrent.futures import Future
 from typing import Any
 
 MAX_EXPRESSION = 200  # characters
+MAX_REMEMBERED = 4096  # pairs
 MAX_SYMBOLS = 2  # letters that are surely a product and no word
 CHILD_MEMORY = 2**30  # bytes of address space: a power tower fills memory before its second is up
 
@@ -27,8 +29,8 @@ _COMMANDS = re.compile(r"\\(?:text|textbf|mathrm|mbox)\{[^{}]*\}|\\[A-Za-z]+")
 class SymbolicEquality:
     """Decides whether two LaTeX expressions are equal; abstains rather than blocks or raises.
 
-    Children are started (and import the algebra library) at construction, so build it where it
-    can be closed.
+    A pair is compared once, whichever comes first: votes ask for the same ones at every sample.
+    It abstains until `start`, which starts its children, and again after `close`.
 
     Attributes:
         available: Whether the algebra library (the extra `maths`) is installed.
@@ -39,7 +41,7 @@ class SymbolicEquality:
     def __init__(
         self, *, timeout_s: float = 1.0, workers: int = 1, start_limit_s: float = 30.0
     ) -> None:
-        """Start the children.
+        """Set the limits.
 
         A comparison may compute for `timeout_s`; `start_limit_s` more is what a caller waits, at
         most, for a free child: the first one imports its library, a killed one is replaced.
@@ -54,22 +56,32 @@ class SymbolicEquality:
         self.crashes = 0
         self._timeout_s = timeout_s
         self._patience_s = timeout_s + start_limit_s
+        self._known: OrderedDict[tuple[str, str], bool | None] = OrderedDict()
         self._workers = workers
-        self._pool = self._started() if self.available else None
+        self._pool: Any = None
+
+    def start(self) -> None:
+        """Start the children and have them import the library, if it is there."""
+        if self.available and self._pool is None:
+            self._pool = self._started()
 
     async def same(self, a: str, b: str) -> bool | None:
         """Decide whether two expressions are equal, whichever comes first.
 
         None (abstained) when either is empty, longer than 200 characters or not understood, when
-        the comparison times out or kills its child, when the library is missing, after `close`.
+        the comparison times out or kills its child, when the library is missing or not started.
         """
         usable = all(text.strip() and len(text) <= MAX_EXPRESSION for text in (a, b))
         if self._pool is None or not usable:
             return None
+        pair = (min(a, b), max(a, b))
+        if pair in self._known:
+            self._known.move_to_end(pair)
+            return self._known[pair]
         if not self._pool.active:  # a child died idle: pebble gives the whole pool up
             broken, self._pool = self._pool, self._started()
             await asyncio.to_thread(_shut, broken)
-        return await self._answer(self._schedule(a, b))
+        return await self._answer(pair, self._schedule(a, b))
 
     async def close(self) -> None:
         """Stop the children and wait for them; safe to call twice."""
@@ -93,19 +105,29 @@ class SymbolicEquality:
         )
         return future
 
-    async def _answer(self, future: "Future[bool | None]") -> bool | None:
+    async def _answer(self, pair: tuple[str, str], future: "Future[bool | None]") -> bool | None:
         waiting = asyncio.wrap_future(future)
         try:
             await asyncio.wait({waiting}, timeout=self._patience_s)
-            if not waiting.done() or isinstance(waiting.exception(), TimeoutError):
+            if not waiting.done():
                 self.timeouts += 1
-            elif waiting.exception() is not None:
-                self.crashes += 1
-            else:
-                return waiting.result()
+                return None  # no child was free: that says nothing of the pair
+            return self._remember(pair, waiting)
         finally:
             waiting.cancel()  # our caller left or waited too long: its child is wanted elsewhere
-        return None
+
+    def _remember(
+        self, pair: tuple[str, str], compared: "asyncio.Future[bool | None]"
+    ) -> bool | None:
+        """Keep what came of a comparison: one that ran out of time or memory would again."""
+        error = compared.exception()
+        self.timeouts += isinstance(error, TimeoutError)
+        self.crashes += error is not None and not isinstance(error, TimeoutError)
+        verdict = compared.result() if error is None else None
+        self._known[pair] = verdict
+        if len(self._known) > MAX_REMEMBERED:
+            self._known.popitem(last=False)
+        return verdict
 
 
 def _shut(pool: Any) -> None:

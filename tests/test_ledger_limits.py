@@ -1,0 +1,66 @@
+"""What the ledger says of calls that are not made yet, and of answers that it cut."""
+
+import pytest
+
+from entroute.errors import BudgetExhausted
+from entroute.spending import Usage
+from tests.builders import a_completion, a_request
+from tests.test_ledger import a_ledger
+
+
+@pytest.mark.parametrize(("calls", "affordable"), [(1, False), (2, True)])
+def test_an_escalation_needs_a_call_beside_the_one_it_cancels(
+    calls: int,
+    affordable: bool,  # noqa: FBT001
+) -> None:
+    ledger = a_ledger(max_calls=calls)
+    call = ledger.reserve("small", a_request(), "answer")
+    assert ledger.affords("large", a_request(), without=call) is affordable
+
+
+def test_an_escalation_gets_back_what_the_cancelled_call_did_not_send() -> None:
+    ledger = a_ledger(max_generated_tokens=100)
+    request = a_request(max_tokens=100)
+    call = ledger.reserve("small", request, "answer")
+    ledger.note(call, Usage(10, 0, 99, 1))
+    assert ledger.affords("large", request, without=call)
+    ledger.note(call, Usage(10, 0, 100, 1))
+    assert not ledger.affords("large", request, without=call)
+
+
+def test_asking_what_is_affordable_reserves_nothing() -> None:
+    ledger = a_ledger(max_calls=2, max_generated_tokens=100)
+    call = ledger.reserve("small", a_request(max_tokens=90), "answer")
+    assert ledger.affords("large", a_request(), without=call)
+    assert ledger.calls_left == 1
+    assert ledger.reserve("large", a_request(max_tokens=90), "answer").max_tokens == 10
+
+
+def test_a_fan_out_needs_all_its_calls_before_the_first_is_reserved() -> None:
+    ledger = a_ledger(max_calls=3)
+    assert ledger.affords("small", a_request(), share=3)
+    assert not ledger.affords("small", a_request(), share=4)
+    with pytest.raises(BudgetExhausted):
+        ledger.reserve("small", a_request(), "answer", share=4)
+    assert ledger.calls_left == 3
+
+
+@pytest.mark.parametrize(
+    ("asked", "allowed", "finish_reason", "cut"),
+    [
+        (None, 50, "length", True),
+        (80, 50, "length", True),
+        (80, 50, "stop", False),
+        (50, 50, "length", False),
+        (None, 1_000_000, "length", False),
+    ],
+)
+def test_an_answer_is_cut_that_ends_at_the_budgets_cap_and_not_at_the_clients(
+    asked: int | None,
+    allowed: int,
+    finish_reason: str,
+    cut: bool,  # noqa: FBT001
+) -> None:
+    ledger = a_ledger(max_generated_tokens=allowed)
+    call = ledger.reserve("small", a_request(max_tokens=asked), "answer")
+    assert ledger.cut(a_completion(finish_reason=finish_reason, call_id=call.id)) is cut
