@@ -1,5 +1,6 @@
 """Fixtures that tests of several folders share."""
 
+import signal
 from collections.abc import Iterator
 
 import pytest
@@ -10,6 +11,9 @@ from tests.redis_server import RedisServer, redis_server
 # A busy machine is no defect: time is limited for a whole test, not for an example.
 settings.register_profile("entroute", deadline=None)
 settings.load_profile("entroute")
+
+# A run in the background ignores Ctrl-C, and so would every process that a test starts.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
