@@ -189,8 +189,9 @@ class Settings(_Strict):
     auth: AuthSettings | None = Field(default=None, description="API keys; none when left out.")
     allow_fields: frozenset[str] = Field(
         default=frozenset(),
-        description="Engine-private request fields that clients may send (priority, ignore_eos, "
-        "kv_transfer_params, chat_template, cache_salt).",
+        description="Engine-private request fields that clients may send: priority, ignore_eos, "
+        "kv_transfer_params, chat_template, cache_salt, n_predict, n_cmpl, id_slot, best_of, "
+        "use_beam_search, request_id. They reach past accounting, fairness or isolation.",
     )
 
     @model_validator(mode="before")
