@@ -17,11 +17,12 @@ TOWER = "9^{9^{9^{9}}}"
 
 @pytest.fixture
 async def algebra():
+    others = set(multiprocessing.active_children())  # of gateways that other tests share
     equality = SymbolicEquality(timeout_s=1.0)
     equality.start()
     yield equality
     await equality.close()
-    assert multiprocessing.active_children() == []
+    assert set(multiprocessing.active_children()) <= others
 
 
 async def test_equal_and_unequal_formulas_are_told_apart_in_either_order(algebra):
@@ -193,6 +194,7 @@ def test_impossible_limits_are_refused(limits):
 
 
 async def test_it_starts_no_child_and_abstains_until_it_is_started():
+    others = set(multiprocessing.active_children())
     equality = SymbolicEquality()
     assert await equality.same("2x", "x+x") is None
-    assert multiprocessing.active_children() == []
+    assert set(multiprocessing.active_children()) <= others
