@@ -112,8 +112,10 @@ class EventStream(Response):
 
     async def _events(self) -> AsyncGenerator[bytes, None]:
         try:
-            while not await self._first.wait(self._keep_alive_s):
+            pause = 0.0  # without a first item, the headers came because a comment is due
+            while not await self._first.wait(pause):
                 yield _KEEP_ALIVE
+                pause = self._keep_alive_s
             yield self._encoded(await self._first.get())
             async for item in self._first.items:
                 yield self._encoded(item)
