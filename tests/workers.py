@@ -17,7 +17,7 @@ from tests.builders import a_call, read
 
 MODEL = "small"
 CONTEXT = 512
-_UNCHANGED = {
+UNSCRIPTED: dict[str, Any] = {
     "ttft_ms": 0,
     "tokens_per_second": 0,
     "tokens": 16,
@@ -46,7 +46,7 @@ async def two_workers(
 ) -> tuple[FakeWorker, FakeWorker]:
     """Return both workers as if they were just started."""
     for worker in worker_processes:
-        await worker.script(**_UNCHANGED)
+        await worker.script(**UNSCRIPTED)
         await worker.forget()
     return worker_processes
 

@@ -15,18 +15,9 @@ from prometheus_client.parser import text_string_to_metric_families
 from loadtest.spawn import FakeWorker, fake_worker
 from tests.gateway_process import merged, serving, two_tiers
 from tests.openai_wire import CheckedTransport, Events, read_events
+from tests.workers import UNSCRIPTED
 
 TIMEOUT_S = 10.0
-UNSCRIPTED: dict[str, Any] = {
-    "ttft_ms": 0,
-    "tokens_per_second": 0,
-    "tokens": 16,
-    "certainty": "confident",
-    "answers": [],
-    "rules": [],
-    "failure": None,
-    "healthy": True,
-}
 
 EASY = "Hi"
 """Looks easy: one sample of the small tier, no probe."""

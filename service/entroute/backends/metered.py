@@ -1,6 +1,8 @@
 """A backend that charges every call to a request's ledger, finished, failed or cancelled."""
 
-from contextlib import aclosing
+from collections.abc import Iterator
+from contextlib import aclosing, contextmanager
+from dataclasses import dataclass, field
 
 from entroute.backends.pool import NobodyAsked
 from entroute.calls import CallStream, spent_with
@@ -39,6 +41,13 @@ class Stopwatch:
             self._trace.upstream_s += self._clock() - self._since
 
 
+@dataclass(slots=True)
+class _Spent:
+    """What a call has spent so far; at first an attempt of which nothing is known."""
+
+    usage: Usage = field(default_factory=lambda: Usage(calls=1, partial_calls=1))
+
+
 class Metered:
     """Wraps a backend for one request.
 
@@ -59,19 +68,10 @@ class Metered:
         A call that failed or was cancelled had sent nothing that could be counted; one that no
         worker was asked is no call.
         """
-        spent = Usage(calls=1, partial_calls=1)
-        try:
+        with self._charged(call) as spent:
             with self._stopwatch:
                 completion = await self._backend.complete(call)
-            spent = completion.usage
-        except NobodyAsked:
-            spent = Usage()
-            raise
-        except _FAILURES:
-            self._ledger.mark(call, "discarded")
-            raise
-        finally:
-            self._settle(call, spent)
+            spent.usage = completion.usage
         return completion
 
     async def stream(self, call: Call) -> CallStream:
@@ -81,35 +81,35 @@ class Metered:
         log-probability entries, else the pieces. A finished call is charged before its completion
         is handed out, so that whoever sees the answer sees its price.
         """
-        spent = Usage(calls=1, partial_calls=1)
         completion: Completion | None = None
-        try:
+        with self._charged(call) as spent:
             async with aclosing(self._backend.stream(call)) as pieces:
                 while True:
                     with self._stopwatch:
                         piece = await anext(pieces, None)
                     if piece is None:
                         break
-                    spent = spent_with(spent, piece)
-                    self._ledger.note(call, spent)
+                    spent.usage = spent_with(spent.usage, piece)
+                    self._ledger.note(call, spent.usage)
                     if isinstance(piece, Completion):
                         completion = piece
                     else:
                         yield piece
-        except NobodyAsked:
-            spent = Usage()
-            raise
-        except _FAILURES:
-            self._ledger.mark(call, "discarded")
-            raise
-        finally:
-            self._settle(call, spent)
         if completion is not None:
             yield completion
 
-    def _settle(self, call: Call, spent: Usage) -> None:
-        """Charge a call, or give it back where it was none."""
-        if spent.calls:
-            self._ledger.commit(call, spent)
-        else:
+    @contextmanager
+    def _charged(self, call: Call) -> Iterator[_Spent]:
+        """Settle a call when the block ends, however it does; a call nobody was asked is none."""
+        spent = _Spent()
+        try:
+            yield spent
+        except NobodyAsked:
             self._ledger.release(call)
+            raise
+        except BaseException as error:
+            if isinstance(error, _FAILURES):
+                self._ledger.mark(call, "discarded")
+            self._ledger.commit(call, spent.usage)
+            raise
+        self._ledger.commit(call, spent.usage)
