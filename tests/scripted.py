@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from math import log
 from typing import Any
 
-from entroute.calls import CallStream, collect
+from entroute.calls import CallStream
+from entroute.errors import WorkerProtocolError
 from entroute.spending import Usage
 from entroute.types import (
     Call,
@@ -24,6 +25,19 @@ SURE = 0.999
 
 
 UNSURE = 0.5  # entropy ln 2 and so a confidence of 0.5
+
+
+async def collect(stream: CallStream) -> Completion:
+    """Read a call to its end and return its completion.
+
+    Raises:
+        WorkerProtocolError: The stream ended without one.
+    """
+    async with aclosing(stream):
+        async for item in stream:
+            if isinstance(item, Completion):
+                return item
+    raise WorkerProtocolError("?", "the stream ended without a completion")
 
 
 @dataclass(slots=True)

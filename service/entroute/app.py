@@ -143,7 +143,7 @@ def _application(built: _Built) -> FastAPI:
     answering = Answering(
         gateway=built.gateway,
         keys=KeyRing(None) if settings.auth is None else KeyRing.from_file(settings.auth.keys_file),
-        models=lambda: {tier.name: tier.model for tier in fleet.tiers()},
+        models=fleet.models,
         clock=built.clock,
         keep_alive_s=settings.server.keep_alive_s,
         allow_fields=settings.allow_fields,

@@ -1,10 +1,9 @@
-"""Calls in flight: their stream, a probe's head start, and reading one to its end."""
+"""Calls in flight: their stream, a probe's head start, what they have spent so far."""
 
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 
-from entroute.errors import WorkerProtocolError
 from entroute.spending import Usage
 from entroute.types import Call, Completion, Delta
 
@@ -41,19 +40,6 @@ class Head:
     async def close(self) -> None:
         """Cancel the call upstream."""
         await self._rest.aclose()
-
-
-async def collect(stream: CallStream) -> Completion:
-    """Read a call to its end and return its completion.
-
-    Raises:
-        WorkerProtocolError: The stream ended without one.
-    """
-    async with aclosing(stream):
-        async for item in stream:
-            if isinstance(item, Completion):
-                return item
-    raise WorkerProtocolError("?", "the stream ended without a completion")
 
 
 def spent_with(before: Usage, piece: Delta | Completion) -> Usage:

@@ -31,6 +31,7 @@ class Fleet:
 
     Attributes:
         draining: Whether the server has been asked to stop.
+        models: Model by tier.
 
     Raises:
         ConfigurationError: A tier's engine is not running.
@@ -53,6 +54,7 @@ class Fleet:
             if ready_made is None
             else []
         )
+        self.models = {tier.name: tier.model for tier in self._ready_made or self._configured}
         self._pools: list[Pool] = []
         self._sweeps: HealthSweeps | None = None
 

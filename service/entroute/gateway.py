@@ -31,6 +31,7 @@ from entroute.protocols import (
     Streams,
 )
 from entroute.routing.plans import pinned_decision, usable_tiers
+from entroute.strategies.base import outcome_of
 from entroute.types import Delta
 
 
@@ -94,11 +95,7 @@ class Gateway:
         Raises:
             EntrouteError: As the walk found; `entroute.api.errors` says what clients see.
         """
-        async with aclosing(self.stream(ask)) as items:
-            async for item in items:
-                if isinstance(item, Outcome):
-                    return item
-        raise RuntimeError("the walk ended without an outcome")
+        return await outcome_of(self.stream(ask))
 
     async def stream(self, ask: Ask) -> OutcomeStream:
         """Release deltas as they are made where the strategy can, then the outcome.

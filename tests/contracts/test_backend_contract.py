@@ -11,7 +11,6 @@ import pytest
 from entroute.backends.balancing import LeastLoaded
 from entroute.backends.metered import Metered, Stopwatch
 from entroute.backends.pool import Pool
-from entroute.calls import collect
 from entroute.errors import CallFailed, DeadlineExceeded, WorkerRejected
 from entroute.ledger import Ledger
 from entroute.protocols import Backend
@@ -19,7 +18,7 @@ from entroute.spending import Budget
 from entroute.types import Call, Completion, Delta
 from loadtest.spawn import FakeWorker
 from tests.builders import a_call, a_request, a_trace, read, read_until, until
-from tests.scripted import FakeBackend, fails, hangs, says
+from tests.scripted import FakeBackend, collect, fails, hangs, says
 from tests.workers import Connect, running
 
 ANSWER = "It has eight legs."

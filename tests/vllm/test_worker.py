@@ -12,9 +12,9 @@ from entroute.backends.balancing import RoundRobin
 from entroute.backends.health import HealthSweeps
 from entroute.backends.pool import Pool
 from entroute.backends.worker import Timeouts, Worker
-from entroute.calls import collect
 from entroute.errors import DeadlineExceeded, WorkerMisconfigured, WorkerRejected
 from entroute.types import Call, ChatRequest, Delta
+from tests.scripted import collect
 from tests.vllm.conftest import CONTEXT_LENGTH, MODEL
 from tests.vllm.metrics import GENERATED, PROMPTED, RUNNING, page, seconds_until, total
 

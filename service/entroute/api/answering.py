@@ -32,7 +32,7 @@ class Answering:
     Attributes:
         gateway: The walk.
         keys: Who may ask.
-        models: Returns the model by tier.
+        models: Model by tier.
         clock: Monotonic seconds.
         keep_alive_s: Seconds between keep-alive comments.
         allow_fields: Engine-private fields that clients may send.
@@ -40,7 +40,7 @@ class Answering:
 
     gateway: Gateway
     keys: KeyRing
-    models: Callable[[], Mapping[str, str]]
+    models: Mapping[str, str]
     clock: Clock
     keep_alive_s: float
     allow_fields: frozenset[str]
@@ -114,7 +114,7 @@ class Answering:
             chat=chat,
             trace=ask.trace,
             clock=self.clock,
-            models=self.models(),
+            models=self.models,
             asked_model=ask.request.model,
             logprobs=ask.request.logprobs,
             top_logprobs=ask.request.top_logprobs,

@@ -172,10 +172,15 @@ class Fold:
     """Folds the chunks of one streamed call into its completion.
 
     Where the worker tells no usage its tokens are counted: log-probabilities, else pieces.
+
+    Args:
+        call: What was asked.
+        tier: Tier that answers, named in every delta.
     """
 
-    def __init__(self, call: Call) -> None:
+    def __init__(self, call: Call, tier: str = "") -> None:
         self._call = call
+        self._tier = tier
         self._content: list[str] = []
         self._extra: dict[str, Any] = {}
         self._choice_extra: dict[str, Any] = {}
@@ -213,7 +218,9 @@ class Fold:
         self._logprobs.extend(logprobs)
         if extra:
             merge_extra(self._extra, extra)
-        return Delta(content=content, extra=extra, logprobs=logprobs, usage=self._usage)
+        return Delta(
+            content=content, extra=extra, logprobs=logprobs, usage=self._usage, tier=self._tier
+        )
 
     def completion(self) -> Completion:
         """Return the whole.

@@ -104,7 +104,7 @@ class Worker:
     async def stream(self, call: Call) -> CallStream:
         """Answer piece by piece. See `Backend.stream`."""
         started = self._clock()
-        fold = wire.Fold(call)
+        fold = wire.Fold(call, self.tier)
         ttft = None
         async with self._posted(call, "first_token", stream=True) as response:
             if "event-stream" not in response.content_type:
@@ -114,7 +114,7 @@ class Worker:
                     delta = fold.add(chunk)
                     if delta is not None:
                         ttft = ttft or self._clock() - started
-                        yield replace(delta, tier=self.tier)
+                        yield delta
             completion = fold.completion()
         latency = self._clock() - started
         yield self._signed(completion, ttft or latency, latency)

@@ -105,8 +105,10 @@ class Metrics:
         self._see("overhead_seconds", trace.overhead_s(end), trace.endpoint)
         if trace.ttft_s is not None:
             self._see("time_to_first_token_seconds", trace.ttft_s, tier)
-        for gap in trace.gaps_s:
-            self._see("inter_token_latency_seconds", gap, tier)
+        if trace.gaps_s:
+            gaps = self._observe["inter_token_latency_seconds"].labels(tier)
+            for gap in trace.gaps_s:
+                gaps.observe(gap)
         if trace.exhausted is not None:
             self._inc("budget_exhausted", trace.exhausted)
         for part in trace.degraded:
