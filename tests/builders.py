@@ -12,7 +12,7 @@ from entroute.calls import CallStream
 from entroute.evidence import Decision, Outcome, Trace
 from entroute.ledger import Ledger
 from entroute.opening import Ask
-from entroute.protocols import OutcomeStream, Run, Tier
+from entroute.protocols import OutcomeStream, Run, Strategy, Tier
 from entroute.spending import Budget, Price, Usage
 from entroute.types import (
     Call,
@@ -101,6 +101,12 @@ def a_run(*tiers: Tier, **facts: Any) -> Run:
         rng=Random(0),  # noqa: S311 - a test repeats itself
         **facts,
     )
+
+
+def refused(strategy: Strategy, run: Run) -> str | None:
+    """Return the field that a strategy refuses, or None."""
+    refusal = strategy.supports(run)
+    return None if refusal is None else refusal.param
 
 
 def backend_of(tier: Tier) -> FakeBackend:

@@ -1,19 +1,26 @@
 """Fakes that satisfy the protocols."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+import contextlib
+import io
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import pytest_asyncio
 
 from entroute.errors import CacheUnavailable
 from entroute.evidence import Decision, Estimate, Load, Outcome, Trace, Verdict
-from entroute.protocols import Run, Verifier
+from entroute.execution import Execution
+from entroute.protocols import Run, Sandbox, Verifier
+from entroute.strategies.parts import StrategyParts
 from entroute.types import (
     ChatRequest,
     Completion,
 )
+from entroute.verifiers.majority import Majority
+from entroute.verifiers.parts import VerifierParts
 from entroute.verifiers.symbolic import SymbolicEquality
+from tests.builders import a_run, a_tier
 
 
 @pytest_asyncio.fixture(autouse=True)
@@ -80,6 +87,7 @@ class FakeVerifier:
     """Scores each candidate by its content; abstains on what it was not told."""
 
     name = "fake"
+    top_logprobs: int | None = None
 
     def __init__(self, scores: Mapping[str, float]) -> None:
         self._scores = scores
@@ -94,6 +102,37 @@ class FakeVerifier:
             else Verdict(0.0, "not told", abstained=True)
             for c in candidates
         )
+
+
+class FakeSandbox:
+    """Runs programs by a function of their source, in place of a sandbox.
+
+    Attributes:
+        sources: Every program it was given, in order.
+    """
+
+    def __init__(self, execute: Callable[[str], Execution | Exception]) -> None:
+        self.sources: list[str] = []
+        self._execute = execute
+
+    async def run(self, source: str, *, stdin: str = "", wall_s: float = 10.0) -> Execution:
+        """Look the program's run up."""
+        self.sources.append(source)
+        result = self._execute(source)
+        if isinstance(result, Exception):
+            raise result
+        return result
+
+
+def executed(source: str) -> Execution:
+    """Run a trusted program here and now, for tests of what is made of its output."""
+    printed = io.StringIO()
+    try:
+        with contextlib.redirect_stdout(printed):
+            exec(compile(source, "program", "exec"), {"__name__": "__main__"})  # noqa: S102
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - a program may raise anything
+        return Execution("error", printed.getvalue(), f"{type(error).__name__}: {error}")
+    return Execution("ok", printed.getvalue())
 
 
 class FakeAlgebra(SymbolicEquality):
@@ -130,7 +169,17 @@ class FakeWorkerView:
 
 
 def voter() -> Verifier:
-    """Return the majority vote that `self_consistency` is built with."""
-    from entroute.verifiers.majority import Majority
-
+    """Return the majority vote that strategies are built with."""
     return Majority(FakeAlgebra())
+
+
+def strategy_parts(sandbox: Sandbox | None = None) -> StrategyParts:
+    """Return what strategies are built with."""
+    return StrategyParts(voter(), sandbox)
+
+
+def verifier_parts(
+    *, run: Run | None = None, sandbox: Sandbox | None = None, algebra: FakeAlgebra | None = None
+) -> VerifierParts:
+    """Return what verifiers are built with, for a run on one small tier if none is given."""
+    return VerifierParts(algebra or FakeAlgebra(), run or a_run(a_tier("small")), sandbox)

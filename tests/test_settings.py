@@ -11,6 +11,7 @@ from entroute.errors import ConfigurationError
 from entroute.loading import load
 from entroute.routing import ThresholdConfig
 from entroute.settings import Settings
+from entroute.strategies import DEFAULT_STRATEGIES
 
 EXAMPLE = """
 server: {host: 127.0.0.1, port: 8080}
@@ -292,7 +293,7 @@ def test_configured_strategies_take_the_place_of_the_defaults(tmp_path: Path) ->
     settings = loaded(tmp_path, changed(strategies=[{"kind": "cascade", "window": 7}]))
     by_kind = {config.kind: config.model_dump() for config in settings.all_strategies}
     assert by_kind["cascade"]["window"] == 7
-    assert set(by_kind) == {"single", "cascade", "self_consistency"}
+    assert set(by_kind) == {config.kind for config in DEFAULT_STRATEGIES}
 
 
 @pytest.mark.parametrize(

@@ -19,12 +19,12 @@ from entroute.types import ChatRequest, Options, Principal
 from entroute.verifiers import build_verifier
 from tests.builders import a_request, a_tier, an_ask, backend_of, read_outcome
 from tests.fakes import (
-    FakeAlgebra,
     FakeCache,
     FakeEstimator,
     FakePolicy,
     Recorded,
-    voter,
+    strategy_parts,
+    verifier_parts,
 )
 from tests.scripted import FakeBackend, FakeClock
 
@@ -39,8 +39,8 @@ WARM = a_request(temperature=0.7)
 
 STRATEGIES: Mapping[str, Strategy] = {
     "single": Single(),
-    "cascade": CascadeConfig().build(),
-    "self_consistency": SelfConsistencyConfig().build(voter()),
+    "cascade": CascadeConfig().build(strategy_parts()),
+    "self_consistency": SelfConsistencyConfig().build(strategy_parts()),
 }
 
 
@@ -62,7 +62,7 @@ class Walk:
         opener = Opener(
             lambda: self.tiers,
             self.limits,
-            lambda option: build_verifier(option, FakeAlgebra()),
+            lambda option, run: build_verifier(option, verifier_parts(run=run)),
             self.clock,
             Random(0),  # noqa: S311 - a test repeats itself
         )

@@ -23,11 +23,12 @@ from entroute.gateway import Gateway, Parts, Recorder, result_of
 from entroute.opening import Opener
 from entroute.protocols import Cache, Clock, Strategy, Tier
 from entroute.settings import Settings
-from entroute.strategies.self_consistency import SelfConsistencyConfig
+from entroute.strategies.parts import StrategyParts
 from entroute.telemetry.logs import RequestLog
 from entroute.telemetry.metrics import Metrics
 from entroute.verifiers import build_verifier
 from entroute.verifiers.majority import Majority
+from entroute.verifiers.parts import VerifierParts
 from entroute.verifiers.symbolic import SymbolicEquality
 
 
@@ -83,11 +84,11 @@ def _parts(  # noqa: PLR0913, PLR0917 - a composition root composes
     rng: random.Random | None,
 ) -> Parts:
     """Return what the walk is made of."""
-    strategies = _strategies(settings, symbolic)
+    strategies = _strategies(settings, StrategyParts(Majority(symbolic)))
     opener = Opener(
         fleet.tiers,
         settings.limits.build(),
-        lambda option: build_verifier(option, symbolic),
+        lambda option, run: build_verifier(option, VerifierParts(symbolic, run)),
         clock,
         rng or random.Random(),  # noqa: S311 - nothing secret is drawn
     )
@@ -179,15 +180,8 @@ def _lifespan(built: _Built) -> Callable[[FastAPI], AbstractAsyncContextManager[
     return lifespan
 
 
-def _strategies(settings: Settings, symbolic: SymbolicEquality) -> dict[str, Strategy]:
-    voter = Majority(symbolic)
-    built: dict[str, Strategy] = {}
-    for config in settings.all_strategies:
-        if isinstance(config, SelfConsistencyConfig):
-            built[config.kind] = config.build(voter)
-        else:
-            built[config.kind] = config.build()
-    return built
+def _strategies(settings: Settings, parts: StrategyParts) -> dict[str, Strategy]:
+    return {config.kind: config.build(parts) for config in settings.all_strategies}
 
 
 def fingerprint(settings: Settings) -> str:

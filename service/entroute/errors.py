@@ -53,6 +53,10 @@ class CacheUnavailable(EntrouteError):
     """The cache cannot answer within its budget."""
 
 
+class SandboxUnavailable(EntrouteError):
+    """The sandbox could not run a program at all; that says nothing of the program."""
+
+
 class RequestError(EntrouteError):
     """The client's request cannot be served as it is.
 

@@ -116,20 +116,49 @@ class Verdict:
 
 
 @dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why a strategy cannot honour a request.
+
+    Attributes:
+        param: Path of the field that stands in the way.
+        reason: Why, in words that follow the field's name and a colon.
+    """
+
+    param: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Escalation:
-    """A move to a higher tier.
+    """A move to another tier, nearly always a higher one.
 
     Attributes:
         source: Tier that was left.
         target: Tier that took over.
-        reason: unsure, unavailable or context.
+        reason: unsure (a gate), rejected (a verifier), calm (back to the smaller tier), chance (a
+            control that moves at random), unavailable or context.
         confidence: What the gate saw, in [0, 1], or None when it was not asked.
     """
 
     source: str
     target: str
-    reason: Literal["unsure", "unavailable", "context"]
+    reason: Literal["unsure", "rejected", "calm", "chance", "unavailable", "context"]
     confidence: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """A stretch of one answer that one tier wrote.
+
+    Attributes:
+        tier: Who wrote it.
+        tokens: Tokens it wrote that were delivered.
+        reread_tokens: Tokens of the answer so far that it had to read first; 0 at the start.
+    """
+
+    tier: str
+    tokens: int
+    reread_tokens: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +177,9 @@ class Outcome:
         degraded: Parts that failed on the way.
         cancelled: Calls that were cancelled because the decision no longer needed them.
         failures: What the calls that failed said.
+        saved: Completion tokens that stopping early is estimated to have saved, by reason:
+            cancelled (samples cut off), undrawn (samples never begun).
+        segments: Who wrote which stretch of an answer that changed hands; empty otherwise.
     """
 
     choices: tuple[Completion, ...]
@@ -161,6 +193,8 @@ class Outcome:
     degraded: tuple[str, ...] = ()
     cancelled: int = 0
     failures: tuple[str, ...] = ()
+    saved: Mapping[str, int] = field(default_factory=dict)
+    segments: tuple[Segment, ...] = ()
 
     @property
     def tier(self) -> str:

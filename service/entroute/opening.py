@@ -39,7 +39,7 @@ class Opener:
     Args:
         tiers: Returns all tiers as they are now, cheapest first.
         limits: The server's own; must bound calls, tokens and time.
-        judge: Builds the verifier that a request describes.
+        judge: Builds the verifier that a request describes, for its run.
         clock: Monotonic seconds.
         rng: Source of every random choice.
 
@@ -51,7 +51,7 @@ class Opener:
         self,
         tiers: Callable[[], tuple[Tier, ...]],
         limits: BudgetLimits,
-        judge: Callable[[Mapping[str, Any]], Verifier],
+        judge: Callable[[Mapping[str, Any], Run], Verifier],
         clock: Clock,
         rng: Random,
     ) -> None:
@@ -93,7 +93,7 @@ class Opener:
         ledger = Ledger(self._budget(ask), {tier.name: tier.price for tier in tiers}, self._clock)
         stopwatch = Stopwatch(ask.trace, self._clock)
         option = ask.options.verifier
-        return Run(
+        run = Run(
             request=ask.request,
             options=ask.options,
             principal=ask.principal,
@@ -103,8 +103,10 @@ class Opener:
             clock=self._clock,
             rng=self._rng,
             pinned=pinned,
-            verifier=None if option is None else self._judge(option),
         )
+        if option is not None:
+            run.verifier = self._judge(option, run)
+        return run
 
     def _budget(self, ask: Ask) -> Budget:
         limits = self._limits.capped(ask.principal.limits).capped(ask.options.limits)

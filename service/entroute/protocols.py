@@ -7,7 +7,8 @@ from typing import Any, Protocol, runtime_checkable
 
 from entroute.calls import CallStream, Head
 from entroute.errors import ConfigurationError
-from entroute.evidence import Decision, Estimate, Load, Outcome, Trace, Verdict
+from entroute.evidence import Decision, Estimate, Load, Outcome, Refusal, Trace, Verdict
+from entroute.execution import Execution
 from entroute.ledger import Ledger
 from entroute.spending import Price, Purpose
 from entroute.types import Call, ChatRequest, Completion, Delta, Options, Principal
@@ -93,8 +94,8 @@ class Strategy(Protocol):
         """The name clients and metrics know it by."""
         ...
 
-    def supports(self, run: "Run") -> str | None:
-        """Return the path of a field that this strategy cannot honour, or None."""
+    def supports(self, run: "Run") -> Refusal | None:
+        """Return what of this request the strategy cannot honour, or None."""
         ...
 
     async def run(self, run: "Run") -> Outcome:
@@ -123,10 +124,27 @@ class Verifier(Protocol):
         """The name clients and metrics know it by."""
         ...
 
+    @property
+    def top_logprobs(self) -> int | None:
+        """Alternatives a token it must see in candidates, None where it needs none."""
+        ...
+
     async def score(
         self, request: ChatRequest, candidates: Sequence[Completion]
     ) -> tuple[Verdict, ...]:
         """Return one verdict a candidate, same length and order; abstain rather than fail."""
+        ...
+
+
+class Sandbox(Protocol):
+    """Runs programs that a model wrote where they can do no harm."""
+
+    async def run(self, source: str, *, stdin: str = "", wall_s: float = 10.0) -> Execution:
+        """Run Python source to its end, for `wall_s` seconds at most; its failure is no error.
+
+        Raises:
+            SandboxUnavailable: Nothing could be run.
+        """
         ...
 
 
@@ -160,6 +178,7 @@ class Tier:
         vision: Whether it takes images.
         tools: Whether it takes tools.
         available: Whether it has a worker that can be called.
+        continues: Whether its workers can go on with a partial answer.
     """
 
     name: str
@@ -170,6 +189,7 @@ class Tier:
     vision: bool = False
     tools: bool = True
     available: bool = True
+    continues: bool = False
 
     def fits(self, request: ChatRequest) -> bool:
         """Whether the tier declares what the request needs."""
@@ -237,14 +257,19 @@ class Run:
         others = (*self.tiers[place + 1 :], *reversed(self.tiers[:place]))
         return tuple(t for t in others if t.available and t.fits(self.request))
 
-    def reserve(self, tier: Tier, purpose: Purpose, **facts: Any) -> Call:
-        """Reserve one call on `tier`; `facts` are `Ledger.reserve`'s optional arguments.
+    def reserve(
+        self, tier: Tier, purpose: Purpose, *, request: ChatRequest | None = None, **facts: Any
+    ) -> Call:
+        """Reserve one call on `tier`, of another `request` than the client's where one is given.
+
+        `facts` are `Ledger.reserve`'s optional arguments.
 
         Raises:
             BudgetExhausted: The worst case does not fit into what is left.
         """
+        asked = request or self.request
         return self.ledger.reserve(
-            tier.name, self.request, purpose, context_length=tier.context_length, **facts
+            tier.name, asked, purpose, context_length=tier.context_length, **facts
         )
 
     def affords(self, tier: Tier, *, without: Call | None = None) -> bool:
@@ -256,26 +281,6 @@ class Run:
             share=self.request.n,
             context_length=tier.context_length,
         )
-
-    async def open(
-        self, tier: Tier, *, top_logprobs: int | None = None
-    ) -> tuple[Tier, Call, CallStream]:
-        """Begin the answer on `tier`, going on with a probe's stream where there is one.
-
-        A probe of another tier is cancelled, unless what is left beside it does not hold a call
-        on `tier`: then the probe's tier answers. Returns the tier that does.
-
-        Raises:
-            BudgetExhausted: The worst case does not fit into what is left.
-        """
-        head, self.head = self.head, None
-        if head is not None:
-            if head.tier == tier.name or not self.affords(tier, without=head.call):
-                self.ledger.mark(head.call, "answer")
-                return self.tier(head.tier), head.call, head.stream()
-            await head.close()
-        call = self.reserve(tier, "answer", top_logprobs=top_logprobs)
-        return tier, call, tier.backend.stream(call)
 
     async def close(self) -> None:
         """Cancel what is left of a probe that no strategy took."""

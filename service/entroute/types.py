@@ -142,6 +142,7 @@ class Call:
         sample: Index of the sample, from 0; added to a seed.
         max_tokens: Cap on generated tokens, or None to leave it to the worker.
         top_logprobs: Alternatives a token to ask for, or None for what the client asked.
+        partial: The answer's text so far, which the worker goes on with; "" for a fresh answer.
     """
 
     id: int
@@ -151,6 +152,7 @@ class Call:
     sample: int = 0
     max_tokens: int | None = None
     top_logprobs: int | None = None
+    partial: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -89,9 +89,11 @@ async def test_metrics_parse_and_hold_every_family_of_a_request(serve: Serve):
 
 
 async def test_a_request_is_in_flight_while_it_runs(gateway: Client, workers: Workers):
-    await workers.small.script(ttft_ms=300)
+    await workers.small.script(ttft_ms=2000)
     asking = asyncio.create_task(gateway.chat())
-    await asyncio.sleep(0.15)
+    async with asyncio.timeout(1.5):
+        while await gateway.sample("entroute_requests_in_flight") == 0:  # noqa: ASYNC110 - over HTTP
+            await asyncio.sleep(0.01)
     assert await gateway.sample("entroute_requests_in_flight") == 1
     assert await gateway.sample("entroute_worker_inflight", tier="small") == 1
     await asking

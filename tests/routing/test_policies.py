@@ -20,12 +20,12 @@ from entroute.strategies.self_consistency import SelfConsistencyConfig
 from entroute.strategies.single import Single
 from entroute.types import ChatRequest, Options, Principal
 from tests.builders import a_request, a_run, a_tier
-from tests.fakes import voter
+from tests.fakes import strategy_parts
 
 STRATEGIES: dict[str, Strategy] = {
     "single": Single(),
-    "cascade": CascadeConfig().build(),
-    "self_consistency": SelfConsistencyConfig().build(voter()),
+    "cascade": CascadeConfig().build(strategy_parts()),
+    "self_consistency": SelfConsistencyConfig().build(strategy_parts()),
 }
 PICTURE = ChatRequest(
     model="auto",

@@ -7,6 +7,7 @@ from entroute.evidence import Outcome
 from entroute.protocols import Run
 from entroute.strategies.cascade import Cascade, CascadeConfig
 from tests.builders import a_run, a_tier, read_outcome
+from tests.fakes import strategy_parts
 from tests.scripted import FakeBackend, Script, says
 
 WORDS = tuple(f"w{i} " for i in range(10))
@@ -22,7 +23,7 @@ either = pytest.mark.parametrize("stream", [True, False])
 
 
 def a_cascade() -> Cascade:
-    return CascadeConfig(window=4, smoothing=2, threshold=0.8).build()
+    return CascadeConfig(window=4, smoothing=2, threshold=0.8).build(strategy_parts())
 
 
 def two(small: Script | FakeBackend, large: Script | FakeBackend | None = None, **facts: object):

@@ -8,6 +8,7 @@ from entroute.evidence import Outcome
 from entroute.protocols import Run
 from entroute.strategies.single import SingleConfig
 from tests.builders import read_outcome
+from tests.fakes import strategy_parts
 
 DOWN = TierUnavailable("small", "refused")
 
@@ -16,7 +17,7 @@ either = pytest.mark.parametrize("stream", [True, False])
 
 
 async def answer(run: Run, *, stream: bool) -> Outcome:
-    single = SingleConfig().build()
+    single = SingleConfig().build(strategy_parts())
     if not stream:
         return await single.run(run)
     text, outcome = await read_outcome(single.stream(run))

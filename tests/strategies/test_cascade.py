@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from entroute.errors import DeadlineExceeded, WorkerFailed, WorkerRejected
 from entroute.protocols import Streams
 from entroute.strategies.cascade import Cascade
-from tests.builders import a_budget, a_request, a_run, a_tier, backend_of, settle
+from tests.builders import a_budget, a_request, a_run, a_tier, backend_of, refused, settle
 from tests.fakes import FakeVerifier
 from tests.scripted import FakeBackend, fails, hangs, says, unsure
 from tests.strategies.cascades import (
@@ -156,10 +156,10 @@ def test_several_choices_tools_and_verifiers_are_refused_by_name() -> None:
     cascade, tier = a_cascade(), a_tier("small")
     assert isinstance(cascade, Streams)
     assert cascade.supports(a_run(tier)) is None
-    assert cascade.supports(a_run(tier, request=a_request(n=2))) == "n"
+    assert refused(cascade, a_run(tier, request=a_request(n=2))) == "n"
     tools = a_request(extra={"tools": [{}]})
-    assert cascade.supports(a_run(tier, request=tools)) == "tools"
-    assert cascade.supports(a_run(tier, verifier=FakeVerifier({}))) == "entroute.verifier"
+    assert refused(cascade, a_run(tier, request=tools)) == "tools"
+    assert refused(cascade, a_run(tier, verifier=FakeVerifier({}))) == "entroute.verifier"
     assert backend_of(tier).calls == []
 
 

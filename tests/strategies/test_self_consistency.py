@@ -8,13 +8,14 @@ from hypothesis import strategies as st
 
 from entroute.calls import Head
 from entroute.errors import BudgetExhausted, DeadlineExceeded, WorkerFailed, WorkerRejected
-from entroute.evidence import Verdict
+from entroute.evidence import Decision, Verdict
 from entroute.protocols import Run, Streams
+from entroute.strategies.parts import StrategyParts
 from entroute.strategies.self_consistency import SelfConsistency, SelfConsistencyConfig, weighted
 from entroute.types import ChatRequest, Completion
 from entroute.verifiers.majority import Majority
 from tests.builders import a_budget, a_request, a_run, a_tier, settle
-from tests.fakes import FakeAlgebra, FakeVerifier, voter
+from tests.fakes import FakeAlgebra, FakeVerifier, strategy_parts
 from tests.scripted import FakeBackend, Script, fails, hangs, says
 
 FAILED = WorkerFailed("w", "answered 500")
@@ -25,7 +26,7 @@ def says_that(answer: object, **facts: Any) -> Script:
 
 
 def strategy(samples: int = 5) -> SelfConsistency:
-    return SelfConsistencyConfig(samples=samples).build(voter())
+    return SelfConsistencyConfig(samples=samples).build(strategy_parts())
 
 
 def drawing(*scripts: Script, **facts: Any) -> tuple[FakeBackend, Run]:
@@ -173,13 +174,27 @@ async def test_samples_without_an_answer_have_no_vote() -> None:
     assert [verdict.abstained for verdict in outcome.verdicts] == [True, True, False]
 
 
-async def test_a_probe_is_cancelled_and_charged() -> None:
-    backend, run = drawing(hangs(after=2), *map(says_that, [42] * 3))
+async def test_a_probes_stream_goes_on_as_the_first_sample() -> None:
+    backend, run = drawing(*map(says_that, [42] * 3))
+    call = run.reserve(run.tiers[0], "probe")
+    rest = run.tiers[0].backend.stream(call)
+    run.head = Head("small", call, [await anext(rest)], rest)
+    outcome = await strategy(3).run(run)
+    assert len(backend.calls) == 3
+    assert outcome.candidates[0].call_id == call.id
+    assert "probe" not in purposes(run)
+
+
+async def test_a_probe_of_another_tier_is_cancelled_and_charged() -> None:
+    small = FakeBackend(hangs(after=2))
+    large = FakeBackend(*map(says_that, [42] * 3), tier="large")
+    decision = Decision("large", "self_consistency", "test")
+    run = a_run(a_tier("small", small), a_tier("large", large), decision=decision)
     call = run.reserve(run.tiers[0], "probe")
     rest = run.tiers[0].backend.stream(call)
     run.head = Head("small", call, [await anext(rest)], rest)
     await strategy(3).run(run)
-    assert backend.cancelled[0] == call.id
+    assert small.cancelled == [call.id]
     assert purposes(run)[0] == "probe"
 
 
@@ -188,7 +203,7 @@ def test_temperature_zero_and_several_choices_are_refused_by_name() -> None:
     assert not isinstance(made, Streams)
     requests = [a_request(), a_request(temperature=0.0), a_request(temperature=0.7), a_request(n=2)]
     refused = [made.supports(a_run(a_tier("small"), request=request)) for request in requests]
-    assert refused == [None, "temperature", None, "n"]
+    assert [refusal and refusal.param for refusal in refused] == [None, "temperature", None, "n"]
 
 
 async def test_leaving_cancels_every_sample() -> None:
@@ -262,7 +277,7 @@ class Undecided(FakeVerifier):
 async def test_a_vote_that_is_not_counted_at_the_deadline_goes_by_what_is_known() -> None:
     formulas = [says(rf"\boxed{{\sqrt{{{n}}}}}") for n in (8, 8, 7, 6)]
     backend, run = drawing(*formulas, hangs(), budget=a_budget(deadline=100.05))
-    outcome = await SelfConsistency(5, Majority(Stuck())).run(run)
+    outcome = await SelfConsistency(5, StrategyParts(Majority(Stuck()))).run(run)
     assert outcome.choices[0].content == r"\boxed{\sqrt{8}}"
     assert (outcome.stop_reason, run.ledger.exhausted) == ("deadline", "deadline")
     assert [verdict.abstained for verdict in outcome.verdicts] == [False, False, True]

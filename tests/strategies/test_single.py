@@ -14,7 +14,16 @@ from entroute.evidence import Decision, Outcome
 from entroute.protocols import Run, Streams
 from entroute.strategies.single import Single
 from entroute.types import Delta
-from tests.builders import a_budget, a_request, a_run, a_tier, backend_of, read_outcome, settle
+from tests.builders import (
+    a_budget,
+    a_request,
+    a_run,
+    a_tier,
+    backend_of,
+    read_outcome,
+    refused,
+    settle,
+)
 from tests.fakes import FakeVerifier
 from tests.scripted import fails, hangs, says
 from tests.strategies.singles import DOWN, answer, either, probed, spent
@@ -211,7 +220,7 @@ async def test_a_verifier_cannot_be_honoured_and_all_else_can() -> None:
     tools = a_request(n=2, extra={"tools": [{}]})
     assert single.supports(a_run(a_tier("small"), request=tools)) is None
     run = a_run(a_tier("small"), verifier=FakeVerifier({}))
-    assert single.supports(run) == "entroute.verifier"
+    assert refused(single, run) == "entroute.verifier"
 
 
 async def test_leaving_while_waiting_for_the_first_piece_cancels_it() -> None:

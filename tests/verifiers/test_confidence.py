@@ -2,12 +2,12 @@ import pytest
 
 from entroute.verifiers.confidence import Confidence, ConfidenceConfig
 from tests.builders import a_completion, a_request
-from tests.fakes import FakeAlgebra
+from tests.fakes import verifier_parts
 from tests.scripted import coin
 
 
 async def test_each_candidate_is_scored_by_its_own_tokens() -> None:
-    verifier = ConfidenceConfig(window=4).build(FakeAlgebra())
+    verifier = ConfidenceConfig(window=4).build(verifier_parts())
     sure = a_completion(logprobs=(coin(0.999),) * 8)
     torn = a_completion(logprobs=(coin(0.999),) * 8 + (coin(0.5),) * 4)
     verdicts = await verifier.score(a_request(), [torn, sure])

@@ -4,11 +4,11 @@ from entroute.errors import InvalidRequest
 from entroute.verifiers import KNOWN_VERIFIERS, build_verifier
 from entroute.verifiers.exact import Exact, ExactConfig
 from tests.builders import a_completion, a_request
-from tests.fakes import FakeAlgebra
+from tests.fakes import FakeAlgebra, verifier_parts
 
 
 async def score(reference: str, text: str, *equal: frozenset[str]) -> float | None:
-    verifier = ExactConfig(answer=reference).build(FakeAlgebra(*equal))
+    verifier = ExactConfig(answer=reference).build(verifier_parts(algebra=FakeAlgebra(*equal)))
     (verdict,) = await verifier.score(a_request(), [a_completion(text)])
     return None if verdict.abstained else verdict.score
 
@@ -73,11 +73,11 @@ def test_a_wrong_option_is_refused_by_its_path(
     option: dict[str, object], param: str, words: str
 ) -> None:
     with pytest.raises(InvalidRequest, match=words) as caught:
-        build_verifier(option, FakeAlgebra())
+        build_verifier(option, verifier_parts())
     assert caught.value.param == param
 
 
 def test_every_known_verifier_is_built_by_its_name() -> None:
     for kind in KNOWN_VERIFIERS:
         option = {"kind": kind} | ({"answer": "42"} if kind == "exact" else {})
-        assert build_verifier(option, FakeAlgebra()).name == kind
+        assert build_verifier(option, verifier_parts()).name == kind

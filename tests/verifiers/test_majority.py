@@ -3,7 +3,7 @@ import pytest
 from entroute.types import ChatRequest
 from entroute.verifiers.majority import Majority, MajorityConfig, asked_form
 from tests.builders import a_completion, a_request
-from tests.fakes import FakeAlgebra
+from tests.fakes import FakeAlgebra, verifier_parts
 
 MATHS = a_request("How many apples are there, if 3 of 12 are eaten?")
 
@@ -16,7 +16,7 @@ def calling(arguments: str, name: str = "add") -> dict[str, object]:
 async def scores(
     *texts: str, algebra: FakeAlgebra | None = None, request: ChatRequest = MATHS
 ) -> list[float]:
-    verifier = MajorityConfig().build(algebra or FakeAlgebra())
+    verifier = MajorityConfig().build(verifier_parts(algebra=algebra))
     verdicts = await verifier.score(request, [a_completion(text) for text in texts])
     return [verdict.score for verdict in verdicts]
 

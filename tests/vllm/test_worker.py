@@ -3,6 +3,7 @@
 import time
 from collections.abc import AsyncIterator
 from contextlib import aclosing
+from typing import Any
 
 import aiohttp
 import httpx
@@ -46,7 +47,7 @@ def worker_of(url: str, session: aiohttp.ClientSession, model: str) -> Worker:
     )
 
 
-def call_of(request: ChatRequest, *, within_s: float = 120, **facts: int) -> Call:
+def call_of(request: ChatRequest, *, within_s: float = 120, **facts: Any) -> Call:
     deadline = time.monotonic() + within_s
     return Call(id=0, request=request, purpose="answer", deadline=deadline, **facts)
 

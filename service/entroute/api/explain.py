@@ -17,7 +17,12 @@ def evidence_of(trace: Trace, outcome: Outcome) -> dict[str, Any]:
             {"from": m.source, "to": m.target, "reason": m.reason, "confidence": m.confidence}
             for m in outcome.escalations
         ],
+        "segments": [
+            {"tier": s.tier, "tokens": s.tokens, "reread_tokens": s.reread_tokens}
+            for s in outcome.segments
+        ],
         "cancelled": outcome.cancelled,
+        "saved_tokens": dict(outcome.saved),
         "failures": len(outcome.failures),
         "entropy_nats": [round(token_entropy(t), 4) for t in outcome.choices[0].logprobs],
     }

@@ -13,11 +13,11 @@ from typing import Any
 
 import orjson
 
-from entroute.evidence import Escalation, Outcome, Verdict
+from entroute.evidence import Escalation, Outcome, Segment, Verdict
 from entroute.spending import Charge, Usage
 from entroute.types import Completion
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 """Raise it when a stored outcome's fields change in number or meaning; 1 to 255."""
 
 COMPRESS_ABOVE = 1024
@@ -83,6 +83,7 @@ def _outcome(document: dict[str, Any]) -> Outcome:
         "escalations": tuple(Escalation(**entry) for entry in document["escalations"]),
         "degraded": tuple(document["degraded"]),
         "failures": tuple(document["failures"]),
+        "segments": tuple(Segment(**entry) for entry in document["segments"]),
     }
     return Outcome(**values)
 

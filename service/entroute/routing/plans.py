@@ -66,9 +66,12 @@ def pinned_decision(run: Run, tier: Tier, strategies: Mapping[str, Strategy]) ->
         raise PermissionDenied(
             f"Your key may not use strategy '{name}'.", param="entroute.strategy"
         )
-    field = strategy.supports(run)
-    if field is not None:
-        raise InvalidRequest(f"Strategy '{name}' cannot honour '{field}'.", param=field)
+    refusal = strategy.supports(run)
+    if refusal is not None:
+        raise InvalidRequest(
+            f"Strategy '{name}' cannot honour '{refusal.param}': {refusal.reason}.",
+            param=refusal.param,
+        )
     chosen = [
         what for what, value in (("model", run.pinned), ("strategy", run.options.strategy)) if value
     ]

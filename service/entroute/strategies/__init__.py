@@ -7,17 +7,22 @@ from typing import Annotated
 
 from pydantic import Field
 
+from entroute.strategies.adaptive_consistency import AdaptiveConsistencyConfig
 from entroute.strategies.cascade import CascadeConfig
+from entroute.strategies.esc import EscConfig
 from entroute.strategies.self_consistency import SelfConsistencyConfig
 from entroute.strategies.single import SingleConfig
 
 StrategyConfig = Annotated[
-    SingleConfig | CascadeConfig | SelfConsistencyConfig, Field(discriminator="kind")
+    SingleConfig | CascadeConfig | SelfConsistencyConfig | AdaptiveConsistencyConfig | EscConfig,
+    Field(discriminator="kind"),
 ]
 
 DEFAULT_STRATEGIES: tuple[StrategyConfig, ...] = (
     SingleConfig(),
     CascadeConfig(),
     SelfConsistencyConfig(),
+    AdaptiveConsistencyConfig(),
+    EscConfig(),
 )
 """Every built-in strategy with its defaults; the settings override them kind by kind."""

@@ -1,5 +1,6 @@
 """What several strategies share: reading one's own stream, and answering when a tier fails."""
 
+import asyncio
 from collections.abc import Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
@@ -91,7 +92,7 @@ async def open_answer(
     Raises:
         CallFailed, WorkerRejected, BudgetExhausted, DeadlineExceeded: No tier can answer.
     """
-    opened, call, stream = await run.open(tier, top_logprobs=top_logprobs)
+    opened, call, stream = await _opened(run, tier, top_logprobs)
     try:
         first = await anext(stream)
     except (CallFailed, WorkerRejected) as error:
@@ -104,3 +105,27 @@ async def open_answer(
         await stream.aclose()
         raise
     return Opened(opened, call, first, stream, tuple(tried), cut=opened.name != tier.name)
+
+
+async def _opened(run: Run, tier: Tier, top_logprobs: int | None) -> tuple[Tier, Call, CallStream]:
+    """Begin the answer on `tier`, going on with a probe's stream where there is one.
+
+    A probe of another tier is cancelled, unless what is left beside it does not hold a call on
+    `tier`: then the probe's tier answers. Returns the tier that does.
+
+    Raises:
+        BudgetExhausted: The worst case does not fit into what is left.
+    """
+    head, run.head = run.head, None
+    if head is not None:
+        if head.tier == tier.name or not run.affords(tier, without=head.call):
+            run.ledger.mark(head.call, "answer")
+            return run.tier(head.tier), head.call, head.stream()
+        await head.close()
+    call = run.reserve(tier, "answer", top_logprobs=top_logprobs)
+    return tier, call, tier.backend.stream(call)
+
+
+def until_deadline(run: Run) -> asyncio.Timeout:
+    """Return a context that raises TimeoutError at the request's deadline."""
+    return asyncio.timeout(max(0.0, run.ledger.budget.deadline - run.clock()))

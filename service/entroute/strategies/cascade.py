@@ -8,9 +8,16 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from entroute.confidence import GATE_TOP_LOGPROBS, confidence
 from entroute.errors import CallFailed
-from entroute.evidence import Escalation, Outcome, StopReason, Verdict
+from entroute.evidence import Escalation, Outcome, Refusal, StopReason, Verdict
 from entroute.protocols import OutcomeStream, Run, Tier
 from entroute.strategies.base import Opened, may_move, move, open_answer, outcome_of, unreachable
+from entroute.strategies.parts import StrategyParts
+from entroute.strategies.refusals import (
+    refuse_choices,
+    refuse_pin,
+    refuse_tools,
+    refuse_verifier,
+)
 from entroute.types import Completion, Delta, TokenLogprob
 
 
@@ -33,7 +40,7 @@ class CascadeConfig(BaseModel):
         description="Least confidence to release: exp(-entropy) of the least certain stretch.",
     )
 
-    def build(self) -> "Cascade":
+    def build(self, parts: StrategyParts) -> "Cascade":
         """Return the strategy."""
         return Cascade(self.window, self.smoothing, self.threshold)
 
@@ -69,15 +76,9 @@ class Cascade:
         self._smoothing = smoothing
         self._threshold = threshold
 
-    def supports(self, run: Run) -> str | None:
+    def supports(self, run: Run) -> Refusal | None:
         """Refuse a pinned tier, which it may leave, and what has no one window to gate on."""
-        if run.pinned is not None:
-            return "model"
-        if run.request.n > 1:
-            return "n"
-        if run.request.has_tools:
-            return "tools"
-        return "entroute.verifier" if run.verifier is not None else None
+        return refuse_pin(run) or refuse_choices(run) or refuse_tools(run) or refuse_verifier(run)
 
     async def run(self, run: Run) -> Outcome:
         """Answer at once by the streamed rule. See `Strategy.run`."""

@@ -7,10 +7,12 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 from entroute.errors import CallFailed, WorkerRejected
-from entroute.evidence import Escalation, Outcome, StopReason
+from entroute.evidence import Escalation, Outcome, Refusal, StopReason
 from entroute.protocols import OutcomeStream, Run, Tier
 from entroute.strategies.base import may_move, move, open_answer, outcome_of
 from entroute.strategies.fanout import Failure, Fanout
+from entroute.strategies.parts import StrategyParts
+from entroute.strategies.refusals import refuse_verifier
 from entroute.types import Completion, Delta
 
 
@@ -21,7 +23,7 @@ class SingleConfig(BaseModel):
 
     kind: Literal["single"] = "single"
 
-    def build(self) -> "Single":
+    def build(self, parts: StrategyParts) -> "Single":
         """Return the strategy."""
         return Single()
 
@@ -31,9 +33,9 @@ class Single:
 
     name = "single"
 
-    def supports(self, run: Run) -> str | None:
+    def supports(self, run: Run) -> Refusal | None:
         """Honour everything; a verifier would have nothing to choose from."""
-        return "entroute.verifier" if run.verifier is not None else None
+        return refuse_verifier(run)
 
     async def run(self, run: Run) -> Outcome:
         """Answer at once. See `Strategy.run`."""

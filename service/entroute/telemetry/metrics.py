@@ -31,7 +31,9 @@ _COUNTERS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("cost_usd", "Cost at the configured prices.", ("tier",)),
     ("samples", "Samples by what became of them.", ("strategy", "result")),
     ("samples_cancelled", "Samples no longer needed.", ("strategy",)),
-    ("tokens_saved", "Tokens that were not spent again.", ("reason",)),
+    ("tokens_saved", "Tokens that were not spent: cache hits, samples stopped early.", ("reason",)),
+    ("segment_tokens", "Tokens of answers that changed hands, by who wrote them.", ("tier",)),
+    ("reread_tokens", "Tokens of partial answers read again at a hand-over.", ("tier",)),
     ("escalations", "Moves between tiers.", ("from", "to", "reason")),
     ("verifier_abstained", "Candidates not judged.", ("verifier",)),
     ("cache_lookups", "Cache look-ups.", ("kind", "result")),
@@ -150,6 +152,11 @@ class Metrics:
         self._inc("samples", strategy, "failed", by=len(outcome.failures))
         self._inc("samples", strategy, "cancelled", by=outcome.cancelled)
         self._inc("samples_cancelled", strategy, by=outcome.cancelled)
+        for reason, tokens in outcome.saved.items():
+            self._inc("tokens_saved", reason, by=tokens)
+        for segment in outcome.segments:
+            self._inc("segment_tokens", segment.tier, by=segment.tokens)
+            self._inc("reread_tokens", segment.tier, by=segment.reread_tokens)
         for move in outcome.escalations:
             self._inc("escalations", move.source, move.target, move.reason)
         for verdict in outcome.verdicts:

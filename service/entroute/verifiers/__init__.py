@@ -13,7 +13,7 @@ from entroute.protocols import Verifier
 from entroute.verifiers.confidence import ConfidenceConfig
 from entroute.verifiers.exact import ExactConfig
 from entroute.verifiers.majority import MajorityConfig
-from entroute.verifiers.symbolic import SymbolicEquality
+from entroute.verifiers.parts import VerifierParts
 
 VerifierConfig = Annotated[
     ConfidenceConfig | MajorityConfig | ExactConfig, Field(discriminator="kind")
@@ -24,7 +24,7 @@ _READER: TypeAdapter[ConfidenceConfig | MajorityConfig | ExactConfig] = TypeAdap
 KNOWN_VERIFIERS = ("confidence", "exact", "majority")
 
 
-def build_verifier(option: Mapping[str, Any], symbolic: SymbolicEquality) -> Verifier:
+def build_verifier(option: Mapping[str, Any], parts: VerifierParts) -> Verifier:
     """Return the verifier that a request's option describes.
 
     Raises:
@@ -38,7 +38,7 @@ def build_verifier(option: Mapping[str, Any], symbolic: SymbolicEquality) -> Ver
             param="entroute.verifier.kind",
         )
     try:
-        return _READER.validate_python(dict(option)).build(symbolic)
+        return _READER.validate_python(dict(option)).build(parts)
     except ValidationError as error:
         first = error.errors()[0]
         path = ".".join(str(part) for part in first["loc"][1:])

@@ -5,10 +5,10 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from entroute.confidence import confidence
+from entroute.confidence import GATE_TOP_LOGPROBS, confidence
 from entroute.evidence import Verdict
 from entroute.types import ChatRequest, Completion
-from entroute.verifiers.symbolic import SymbolicEquality
+from entroute.verifiers.parts import VerifierParts
 
 
 class ConfidenceConfig(BaseModel):
@@ -21,7 +21,7 @@ class ConfidenceConfig(BaseModel):
         default=16, ge=1, le=4096, description="Tokens over which entropy is averaged."
     )
 
-    def build(self, symbolic: SymbolicEquality) -> "Confidence":
+    def build(self, parts: VerifierParts) -> "Confidence":
         """Return the verifier."""
         return Confidence(self.window)
 
@@ -36,6 +36,7 @@ class Confidence:
     """
 
     name = "confidence"
+    top_logprobs: int | None = GATE_TOP_LOGPROBS
 
     def __init__(self, window: int) -> None:
         self._window = window

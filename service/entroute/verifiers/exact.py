@@ -10,6 +10,7 @@ from entroute.answers import Answer, extract, same
 from entroute.evidence import Verdict
 from entroute.types import ChatRequest, Completion
 from entroute.verifiers.majority import answer_of
+from entroute.verifiers.parts import VerifierParts
 from entroute.verifiers.symbolic import SymbolicEquality
 
 _SENTENCE = re.compile(r"[A-Za-z]{2,}\s|\s[A-Za-z]{2,}")
@@ -25,9 +26,9 @@ class ExactConfig(BaseModel):
         min_length=1, max_length=1000, description="Number, choice letter, LaTeX or text."
     )
 
-    def build(self, symbolic: SymbolicEquality) -> "Exact":
+    def build(self, parts: VerifierParts) -> "Exact":
         """Return the verifier."""
-        return Exact(self.answer, symbolic)
+        return Exact(self.answer, parts.symbolic)
 
 
 class Exact:
@@ -39,6 +40,7 @@ class Exact:
     """
 
     name = "exact"
+    top_logprobs: int | None = None
 
     def __init__(self, reference: str, symbolic: SymbolicEquality) -> None:
         self._symbolic = symbolic

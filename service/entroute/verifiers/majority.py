@@ -15,6 +15,7 @@ from entroute.answers import (
 )
 from entroute.evidence import Verdict
 from entroute.types import ChatRequest, Completion, message_text
+from entroute.verifiers.parts import VerifierParts
 from entroute.verifiers.symbolic import SymbolicEquality
 
 
@@ -25,9 +26,9 @@ class MajorityConfig(BaseModel):
 
     kind: Literal["majority"] = "majority"
 
-    def build(self, symbolic: SymbolicEquality) -> "Majority":
+    def build(self, parts: VerifierParts) -> "Majority":
         """Return the verifier."""
-        return Majority(symbolic)
+        return Majority(parts.symbolic)
 
 
 class Majority:
@@ -43,6 +44,7 @@ class Majority:
     """
 
     name = "majority"
+    top_logprobs: int | None = None
 
     def __init__(self, symbolic: SymbolicEquality) -> None:
         self._symbolic = symbolic

@@ -1,0 +1,86 @@
+"""`esc`: early-stopping self-consistency, windows of samples until one is unanimous."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from entroute.evidence import Outcome, Refusal
+from entroute.protocols import Run
+from entroute.strategies.drawing import Draw, Manner, Step, drawn
+from entroute.strategies.parts import StrategyParts
+from entroute.strategies.refusals import refuse_choices, refuse_cold
+from entroute.strategies.votes import refuse_judge, vote_outcome, voter_of
+
+
+class EscConfig(BaseModel):
+    """Majority vote that stops on a unanimous window."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    kind: Literal["esc"] = "esc"
+    window: int = Field(default=5, ge=2, le=16, description="Samples of a window.")
+    samples: int = Field(default=40, ge=3, le=64, description="Samples at most.")
+
+    def build(self, parts: StrategyParts) -> "Esc":
+        """Return the strategy."""
+        return Esc(WindowRule(self.samples, self.window), parts)
+
+
+@dataclass(frozen=True, slots=True)
+class WindowRule:
+    """Draw disjoint windows; a unanimous one wins, whatever the earlier ones said.
+
+    Attributes:
+        most: Samples at most.
+        window: Samples of a window; one that failed is missing from it.
+
+    Source: ESC (2401.10480), algorithm 1.
+    """
+
+    most: int
+    window: int
+
+    def step(self, draw: Draw) -> Step:
+        """See `StoppingRule.step`."""
+        if draw.live:
+            return Step()
+        began = len(draw.calls)
+        lost = {call.id for call in draw.calls} - {sample.call_id for sample in draw.done}
+        latest = [call.id for call in draw.calls[began - (began % self.window or self.window) :]]
+        answers = [
+            vote.answer
+            for sample, vote in zip(draw.done, draw.votes, strict=True)
+            if sample.call_id in latest
+        ]
+        whole = len(latest) == self.window and not lost.intersection(latest)
+        if whole and len(set(answers)) == 1 and answers[0] is not None:
+            return Step(stop="settled", answer=answers[0])
+        return Step(draw=min(self.window, self.most - began))
+
+
+class Esc:
+    """Draws a window at a time and stops on the first that agrees with itself.
+
+    Args:
+        rule: When to stop.
+        parts: Its voter gives each candidate its canonical answer; one without has no vote.
+
+    Source: see `WindowRule`.
+    """
+
+    name = "esc"
+
+    def __init__(self, rule: WindowRule, parts: StrategyParts) -> None:
+        self._rule = rule
+        self._voter = parts.voter
+
+    def supports(self, run: Run) -> Refusal | None:
+        """Refuse several choices, temperature 0 and weights that come after the vote."""
+        return refuse_choices(run) or refuse_cold(run) or refuse_judge(run)
+
+    async def run(self, run: Run) -> Outcome:
+        """Draw window by window. See `Strategy.run`."""
+        voter = voter_of(run, self._voter)
+        draw = await drawn(run, run.tier(run.decision.tier), Manner(self._rule, voter))
+        return vote_outcome(run, self.name, draw, draw.votes, voter.name)

@@ -1,0 +1,60 @@
+"""What strategies that vote share: who votes, who judges, and the outcome of a vote."""
+
+from collections.abc import Sequence
+
+from entroute.evidence import Outcome, Refusal, Verdict
+from entroute.protocols import Run, Verifier
+from entroute.strategies.drawing import Draw, mark_chosen, saved_tokens
+
+VOTER = "majority"
+"""The verifier that reads canonical answers; in a request it takes the built-in voter's place."""
+
+
+def voter_of(run: Run, voter: Verifier) -> Verifier:
+    """Return who reads answers: the request's `majority` verifier, else the built-in one."""
+    given = run.verifier
+    return given if given is not None and given.name == VOTER else voter
+
+
+def judge_of(run: Run) -> Verifier | None:
+    """Return the request's verifier where it weighs votes, None where it only reads them."""
+    given = run.verifier
+    return None if given is None or given.name == VOTER else given
+
+
+def refuse_judge(run: Run) -> Refusal | None:
+    """Refuse a verifier other than `majority`: its weights would come after the votes settled."""
+    if judge_of(run) is None:
+        return None
+    return Refusal(
+        "entroute.verifier",
+        f"it stops on counted votes and takes no verifier but '{VOTER}'; "
+        "'self_consistency' weighs votes by any",
+    )
+
+
+def vote_outcome(
+    run: Run, strategy: str, draw: Draw, verdicts: Sequence[Verdict], verifier: str
+) -> Outcome:
+    """Return the outcome of a vote: the rule's own answer, else the best score, else the first."""
+    done = draw.done
+    named = [i for i, vote in enumerate(draw.votes) if vote.answer == draw.answer is not None]
+    chosen = min(named, default=0)
+    if not named:
+        chosen = max(range(len(done)), key=lambda i: (verdicts[i].score, -i))
+    mark_chosen(run, (draw,), done[chosen])
+    stop = "budget" if run.ledger.cut(done[chosen]) else draw.stop
+    if stop == "deadline":
+        run.ledger.exhausted = "deadline"
+    return Outcome(
+        choices=(done[chosen],),
+        strategy=strategy,
+        stop_reason=stop,
+        candidates=tuple(done),
+        verdicts=tuple(verdicts),
+        verifier=verifier,
+        escalations=draw.moves,
+        cancelled=draw.cancelled,
+        failures=tuple(str(failure) for failure in draw.failures),
+        saved=saved_tokens(run, draw),
+    )
