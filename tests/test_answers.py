@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from entroute.answers import Answer, canonical_tool_calls, extract, recognised_form, same
+from entroute.answers import Answer, extract, recognised_form, same
 
 forms = st.sampled_from(["auto", "number", "choice", "boxed", "code", "text"])
 fragments = st.lists(
@@ -220,33 +220,3 @@ def test_long_hostile_text_is_read_in_bounded_time(pattern):
 )
 def test_prompts_are_recognised_conservatively(prompt, form):
     assert recognised_form(prompt) == form
-
-
-def call(name: str, arguments: object, call_id: str = "1") -> dict[str, object]:
-    return {"id": call_id, "type": "function", "function": {"name": name, "arguments": arguments}}
-
-
-def test_tool_calls_ignore_ids_key_order_and_whitespace():
-    one = canonical_tool_calls([call("f", '{"a": 1, "b": [1, 2]}', "x")])
-    assert one == canonical_tool_calls([call("f", '{"b":[1,2],"a":1}', "y")])
-    assert one == canonical_tool_calls([{"name": "f", "arguments": {"b": [1, 2], "a": 1}}])
-    assert one != canonical_tool_calls([call("g", '{"a": 1, "b": [1, 2]}')])
-    assert one != canonical_tool_calls([call("f", '{"a": 1, "b": [2, 1]}')])
-
-
-def test_tool_call_arguments_that_are_not_json_stay_text():
-    assert canonical_tool_calls([call("f", "{oops")]) != canonical_tool_calls(
-        [call("f", '"{oops"')]
-    )
-    deep, digits = "[" * 100_000, "9" * 5_000
-    assert len({canonical_tool_calls([call("f", raw)]) for raw in (deep, digits, "{oops")}) == 3
-    assert canonical_tool_calls([]) == "[]"
-
-
-@given(st.dictionaries(st.text(max_size=5), st.integers(), max_size=6), st.data())
-def test_tool_calls_with_shuffled_keys_are_equal(arguments, data):
-    keys = data.draw(st.permutations(list(arguments)))
-    shuffled = {key: arguments[key] for key in keys}
-    assert canonical_tool_calls([call("f", arguments)]) == canonical_tool_calls(
-        [call("f", shuffled)]
-    )

@@ -3,9 +3,10 @@
 import pytest
 
 from entroute.errors import BudgetExhausted
+from entroute.ledger import prompt_bound
 from entroute.spending import Usage
 from tests.builders import a_completion, a_request
-from tests.test_ledger import a_ledger
+from tests.test_ledger import PRICES, a_ledger
 
 
 @pytest.mark.parametrize(("calls", "affordable"), [(1, False), (2, True)])
@@ -64,3 +65,25 @@ def test_an_answer_is_cut_that_ends_at_the_budgets_cap_and_not_at_the_clients(
     ledger = a_ledger(max_generated_tokens=allowed)
     call = ledger.reserve("small", a_request(max_tokens=asked), "answer")
     assert ledger.cut(a_completion(finish_reason=finish_reason, call_id=call.id)) is cut
+
+
+def test_the_answer_so_far_is_read_again_and_paid_for() -> None:
+    partial = "é" * 50
+    assert prompt_bound(a_request(), partial) > prompt_bound(a_request()) + 100
+    short = a_ledger(max_cost_usd=5e-4, max_generated_tokens=10)
+    call = short.reserve("small", a_request(), "answer", partial=partial)
+    assert call.partial == partial
+    cost = PRICES["large"].cost(Usage(prompt_tokens=prompt_bound(a_request()) + 20))
+    tight = a_ledger(max_cost_usd=cost, max_generated_tokens=10)
+    assert tight.affords("large", a_request())
+    assert not tight.affords("large", a_request(), partial=partial)
+    with pytest.raises(BudgetExhausted):
+        tight.reserve("large", a_request(), "answer", partial=partial)
+
+
+def test_a_call_that_goes_on_leaves_room_for_what_it_reads() -> None:
+    fresh = a_ledger(max_generated_tokens=800)
+    whole = fresh.reserve("small", a_request(), "answer", context_length=900)
+    again = a_ledger(max_generated_tokens=800)
+    rest = again.reserve("small", a_request(), "answer", context_length=900, partial="x" * 400)
+    assert (whole.max_tokens or 0) > (rest.max_tokens or 0) + 100

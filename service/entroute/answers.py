@@ -5,14 +5,12 @@ Only the last 20,000 characters of a text are read, and no pattern backtracks be
 """
 
 import ast
-import json
 import re
 import textwrap
 import warnings
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any, Literal
+from typing import Literal
 
 AnswerForm = Literal["auto", "number", "choice", "boxed", "code", "text"]
 
@@ -66,27 +64,6 @@ def same(a: Answer, b: Answer) -> bool | None:
     forms = {a.form, b.form}
     open_question = "boxed" in forms or forms == {"code"} or ("text" in forms and len(forms) > 1)
     return None if open_question else False
-
-
-def canonical_tool_calls(calls: Sequence[Mapping[str, Any]]) -> str:
-    """Write tool calls so that equal calls are equal text.
-
-    Keeps the order of the calls, their names and their arguments as JSON; ignores ids, the order
-    of keys and whitespace. Arguments that are not JSON are kept as the text they are.
-    """
-    canonical = []
-    for call in calls:
-        function = call.get("function", call)
-        canonical.append([str(function.get("name")), *_arguments(function.get("arguments"))])
-    return json.dumps(canonical, ensure_ascii=False, separators=(",", ":"))
-
-
-def _arguments(raw: object) -> tuple[str, str]:
-    try:
-        value = json.loads(raw) if isinstance(raw, str) else raw
-        return "json", json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
-    except (ValueError, TypeError, RecursionError):
-        return "text", str(raw)
 
 
 _CODE_PROMPT = re.compile(

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
+import httpx
 import structlog
 from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
@@ -19,9 +20,10 @@ from entroute.api.auth import KeyRing, check_key_file
 from entroute.api.middleware import Edge
 from entroute.api.routes import answer_routes, model_routes, ops_routes
 from entroute.fleet import Fleet
-from entroute.gateway import Gateway, Parts, Recorder, result_of
+from entroute.gateway import Gateway, Parts, result_of
 from entroute.opening import Opener
-from entroute.protocols import Cache, Clock, Strategy, Tier
+from entroute.protocols import Clock, Strategy, Tier
+from entroute.sandbox.server import StartedSandbox
 from entroute.settings import Settings
 from entroute.strategies.parts import StrategyParts
 from entroute.telemetry.logs import RequestLog
@@ -29,6 +31,7 @@ from entroute.telemetry.metrics import Metrics
 from entroute.verifiers import build_verifier
 from entroute.verifiers.majority import Majority
 from entroute.verifiers.parts import VerifierParts
+from entroute.verifiers.reward_endpoint import RewardClient
 from entroute.verifiers.symbolic import SymbolicEquality
 
 
@@ -65,30 +68,66 @@ def create_app(
         ConfigurationError: A tier's engine is not running, or the key file is wrong.
     """
     fleet = Fleet(settings, clock, ready_made=tiers, engine_urls=engine_urls or {})
-    symbolic = SymbolicEquality()
+    tools = _tools(settings)
     metrics = Metrics(CollectorRegistry())
-    parts = _parts(settings, fleet, symbolic, metrics, clock, rng)
+    parts = _parts(settings, fleet, tools, metrics, clock, rng)
     gateway = Gateway(parts)
     metrics.export_in_flight(lambda: gateway.in_flight)
-    return _application(
-        _Built(settings, fleet, gateway, parts.cache, metrics, parts.recorders, symbolic, clock)
+    return _application(_Built(settings, fleet, gateway, parts, metrics, tools))
+
+
+@dataclass(frozen=True, slots=True)
+class _Tools:
+    """What strategies and verifiers use, each with a life of its own.
+
+    Attributes:
+        symbolic: Compares formulas.
+        sandbox: Runs programs, None where none is configured.
+        rewards: Reward models by name.
+        client: Their connections.
+    """
+
+    symbolic: SymbolicEquality
+    sandbox: StartedSandbox | None
+    rewards: Mapping[str, RewardClient]
+    client: httpx.AsyncClient
+
+    async def start(self, stack: AsyncExitStack) -> None:
+        """Start them, each to be closed by `stack`."""
+        stack.push_async_callback(self.client.aclose)
+        self.symbolic.start()
+        stack.push_async_callback(self.symbolic.close)
+        if self.sandbox is not None:
+            stack.push_async_callback(self.sandbox.close)
+            await self.sandbox.start()
+
+
+def _tools(settings: Settings) -> _Tools:
+    client = httpx.AsyncClient()
+    return _Tools(
+        SymbolicEquality(),
+        None if settings.sandbox is None else settings.sandbox.build(),
+        {endpoint.name: RewardClient(endpoint, client) for endpoint in settings.rewards},
+        client,
     )
 
 
 def _parts(  # noqa: PLR0913, PLR0917 - a composition root composes
     settings: Settings,
     fleet: Fleet,
-    symbolic: SymbolicEquality,
+    tools: _Tools,
     metrics: Metrics,
     clock: Clock,
     rng: random.Random | None,
 ) -> Parts:
     """Return what the walk is made of."""
-    strategies = _strategies(settings, StrategyParts(Majority(symbolic)))
+    strategies = _strategies(settings, StrategyParts(Majority(tools.symbolic), tools.sandbox))
     opener = Opener(
         fleet.tiers,
         settings.limits.build(),
-        lambda option, run: build_verifier(option, VerifierParts(symbolic, run)),
+        lambda option, run: build_verifier(
+            option, VerifierParts(tools.symbolic, run, tools.sandbox, tools.rewards)
+        ),
         clock,
         rng or random.Random(),  # noqa: S311 - nothing secret is drawn
     )
@@ -112,11 +151,9 @@ class _Built:
     settings: Settings
     fleet: Fleet
     gateway: Gateway
-    cache: Cache | None
+    parts: Parts
     metrics: Metrics
-    recorders: Sequence[Recorder]
-    symbolic: SymbolicEquality
-    clock: Clock
+    tools: _Tools
 
 
 def _application(built: _Built) -> FastAPI:
@@ -128,8 +165,8 @@ def _application(built: _Built) -> FastAPI:
             return
         trace = new_trace(scope, streamed=False)
         trace.error, trace.result = type(error).__name__, result_of(error)
-        trace.finished = built.clock()
-        for recorder in built.recorders:
+        trace.finished = built.parts.clock()
+        for recorder in built.parts.recorders:
             recorder.record(trace)
 
     app = FastAPI(
@@ -145,7 +182,7 @@ def _application(built: _Built) -> FastAPI:
         gateway=built.gateway,
         keys=KeyRing(None) if settings.auth is None else KeyRing.from_file(settings.auth.keys_file),
         models=fleet.models,
-        clock=built.clock,
+        clock=built.parts.clock,
         keep_alive_s=settings.server.keep_alive_s,
         allow_fields=settings.allow_fields,
     )
@@ -158,7 +195,7 @@ def _application(built: _Built) -> FastAPI:
         max_body_bytes=settings.server.max_body_bytes,
         max_header_bytes=settings.server.max_header_bytes,
         failed=failed,
-        clock=built.clock,
+        clock=built.parts.clock,
     )
     return app
 
@@ -169,10 +206,9 @@ def _lifespan(built: _Built) -> Callable[[FastAPI], AbstractAsyncContextManager[
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:
-            built.symbolic.start()
-            stack.push_async_callback(built.symbolic.close)
-            if built.cache is not None:
-                stack.push_async_callback(built.cache.close)
+            await built.tools.start(stack)
+            if built.parts.cache is not None:
+                stack.push_async_callback(built.parts.cache.close)
             await built.fleet.connect(stack, built.metrics.registry)
             stack.push_async_callback(built.gateway.close)
             yield
@@ -186,7 +222,7 @@ def _strategies(settings: Settings, parts: StrategyParts) -> dict[str, Strategy]
 
 def fingerprint(settings: Settings) -> str:
     """Return a digest of everything configured, or a default, that can change an answer."""
-    how = settings.model_dump_json(include={"difficulty", "policy", "limits"})
+    how = settings.model_dump_json(include={"difficulty", "policy", "limits", "sandbox", "rewards"})
     ways = [config.model_dump_json() for config in settings.all_strategies]
     hosting: dict[str, bool | set[str]] = {
         **dict.fromkeys(("workers", "price", "balancer"), True),

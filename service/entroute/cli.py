@@ -1,4 +1,4 @@
-"""The command line: `entroute serve | check | models`."""
+"""The command line: `entroute serve | check | sandbox | models`."""
 
 import os
 import sys
@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
+import uvicorn
 import yaml
+from pydantic import SecretStr, ValidationError
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -26,8 +28,10 @@ from entroute.embedded.catalogue import CATALOGUE, find
 from entroute.embedded.weights import Weights, default_directory
 from entroute.errors import ConfigurationError, EntrouteError
 from entroute.loading import load
+from entroute.sandbox import BubblewrapConfig
+from entroute.sandbox.server import create_server
 from entroute.serving import serve as run_server
-from entroute.settings import Settings, TierSettings
+from entroute.settings import LOOPBACK, Settings, TierSettings
 from entroute.telemetry.logs import configure_logs
 
 EXIT_FAILED = 1
@@ -97,6 +101,29 @@ def check(config: ConfigOption = None) -> None:
     check_keys(settings)
     effective = settings.model_dump(mode="json")
     print(yaml.safe_dump(effective, sort_keys=False, allow_unicode=True), end="")
+
+
+@app.command()
+def sandbox(
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port to listen on.")] = 8200,
+    config: Annotated[
+        Path | None, typer.Option("--config", "-c", help="YAML file of bubblewrap's settings.")
+    ] = None,
+    key_file: Annotated[
+        Path | None, typer.Option(help="File that holds the bearer key clients must send.")
+    ] = None,
+) -> None:
+    """Serve a sandbox for gateways on other machines: it runs programs that models wrote."""
+    if host not in LOOPBACK and key_file is None:
+        raise ConfigurationError(f"--host {host} is reachable from other machines: give --key-file")
+    try:
+        fields = yaml.safe_load(config.read_text(encoding="utf-8")) if config else {}
+        settings = BubblewrapConfig.model_validate({"kind": "bubblewrap"} | (fields or {}))
+        key = SecretStr(key_file.read_text(encoding="utf-8").strip()) if key_file else None
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, ValidationError, TypeError) as error:
+        raise ConfigurationError(f"sandbox: {error}") from error
+    uvicorn.run(create_server(settings.build(), api_key=key), host=host, port=port)
 
 
 @models.command("list")

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from math import exp
 
 from entroute.types import TokenLogprob, chosen_logprob, top_logprobs
-from entroute.uncertainty import entropy_lower, window_means
+from entroute.uncertainty import bottom_mean, entropy_lower, token_confidence, window_means
 
 GATE_TOP_LOGPROBS = 5
 """Alternatives a token to ask for: entropy's lower bound changes little beyond five."""
@@ -47,3 +47,20 @@ def confidence(tokens: Sequence[TokenLogprob], window: int) -> float | None:
         return None
     entropies = [token_entropy(token) for token in tokens]
     return exp(-max(window_means(entropies, min(window, len(entropies)))))
+
+
+def tail_confidence(tokens: Sequence[TokenLogprob], fraction: float = 0.1) -> float | None:
+    """Return the mean C_t of an answer's least certain tokens: nats, HIGHER is more certain.
+
+    Over the `GATE_TOP_LOGPROBS` most probable alternatives of each token, since C_t depends on
+    their number. None where no token has alternatives, or where they are no probabilities.
+
+    Source: ReASC's bottom-10% signal (2601.02970), with DeepConf's C_t (2508.15260) in place of
+    self-certainty, which needs the whole vocabulary.
+    """
+    try:
+        ranked = [sorted(top_logprobs(token), reverse=True) for token in tokens]
+        seen = [token_confidence(top[:GATE_TOP_LOGPROBS]) for top in ranked if top]
+    except _NO_NUMBER:
+        return None
+    return bottom_mean(seen, fraction) if seen else None

@@ -127,7 +127,14 @@ def _tier(settings: TierSettings, pool: Pool) -> Tier:
         vision=settings.vision,
         tools=settings.tools,
         available=pool.available,
+        continues=_continues(pool) if settings.continues is None else settings.continues,
     )
+
+
+def _continues(pool: Pool) -> bool:
+    """Whether every worker that may be called, or was asked before, goes on with an answer."""
+    known = [m.worker.continues for m in pool.members if m.healthy or m.worker.engine]
+    return bool(known) and all(known)
 
 
 def _session(settings: Settings) -> aiohttp.ClientSession:

@@ -59,6 +59,7 @@ class Ledger:
         sample: int = 0,
         top_logprobs: int | None = None,
         context_length: int | None = None,
+        partial: str = "",
     ) -> Call:
         """Reserve the worst case of one call.
 
@@ -70,6 +71,7 @@ class Ledger:
             sample: Index of the sample.
             top_logprobs: Alternatives a token to ask for, None for what the client asked.
             context_length: Tokens that the tier's workers can hold, None if unknown.
+            partial: The answer so far, which the call reads and goes on with.
 
         Raises:
             BudgetExhausted: The worst case does not fit into what is left.
@@ -78,9 +80,10 @@ class Ledger:
             raise self._exhausted("deadline")
         if self.calls_left < share:
             raise self._exhausted("max_calls")
-        cap, worst = self._worst(tier, request, share, context_length or UNKNOWN_CONTEXT)
+        prompt = prompt_bound(request, partial)
+        cap, worst = self._worst(tier, request, share, prompt, context_length or UNKNOWN_CONTEXT)
         deadline = self.budget.deadline
-        call = Call(self._next_id, request, purpose, deadline, sample, cap, top_logprobs)
+        call = Call(self._next_id, request, purpose, deadline, sample, cap, top_logprobs, partial)
         self._next_id += 1
         self._entries[call.id] = _Entry(call, tier, purpose, worst)
         return call
@@ -117,7 +120,7 @@ class Ledger:
         if entry.charge is not None:
             entry.charge = replace(entry.charge, purpose=purpose)
 
-    def affords(
+    def affords(  # noqa: PLR0913 - as `reserve`
         self,
         tier: str,
         request: ChatRequest,
@@ -125,6 +128,7 @@ class Ledger:
         without: Call | None = None,
         share: int = 1,
         context_length: int | None = None,
+        partial: str = "",
     ) -> bool:
         """Whether `share` more calls on `tier` would fit if `without` were cancelled now."""
         kept, self._entries = self._entries, dict(self._entries)
@@ -132,7 +136,14 @@ class Ledger:
             running = kept[without.id]
             self._entries[without.id] = replace(running, worst=running.sent)
         try:
-            self.reserve(tier, request, "answer", share=share, context_length=context_length)
+            self.reserve(
+                tier,
+                request,
+                "answer",
+                share=share,
+                context_length=context_length,
+                partial=partial,
+            )
         except BudgetExhausted:
             return False
         finally:
@@ -159,10 +170,10 @@ class Ledger:
         return tuple(e.charge for e in self._entries.values() if e.charge is not None)
 
     def _worst(
-        self, tier: str, request: ChatRequest, share: int, context: int
+        self, tier: str, request: ChatRequest, share: int, bound: int, context: int
     ) -> tuple[int | None, Usage]:
         """Return the cap to send (None for none) and the most that the call can spend."""
-        prompt = min(prompt_bound(request), context) if not request.has_images else context
+        prompt = min(bound, context) if not request.has_images else context
         fair = self._fair_tokens(tier, prompt, share)
         generated = min(fair, request.max_tokens or context)
         cap: int | None = generated
@@ -199,13 +210,17 @@ class Ledger:
         return self._prices.get(tier, Price())
 
 
-def prompt_bound(request: ChatRequest) -> int:
-    """Return an upper bound of a request's prompt tokens: no token is shorter than a byte."""
+def prompt_bound(request: ChatRequest, partial: str = "") -> int:
+    """Return an upper bound of a request's prompt tokens: no token is shorter than a byte.
+
+    The answer so far, where there is one, is one more message to read.
+    """
     declared = sum(
         len(str(request.extra[key]))
         for key in ("tools", "functions", "response_format")
         if key in request.extra
     )
     calls = sum(len(str(message.get("tool_calls", ""))) for message in request.messages)
-    parts = max(1, len(request.messages))
-    return len(request.text.encode()) + declared + calls + parts * _TEMPLATE_BYTES
+    parts = max(1, len(request.messages)) + bool(partial)
+    text = len(request.text.encode()) + len(partial.encode())
+    return text + declared + calls + parts * _TEMPLATE_BYTES

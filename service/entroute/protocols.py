@@ -272,14 +272,25 @@ class Run:
             tier.name, asked, purpose, context_length=tier.context_length, **facts
         )
 
-    def affords(self, tier: Tier, *, without: Call | None = None) -> bool:
-        """Whether the budget holds an answer on `tier` if `without` were cancelled now."""
+    def affords(
+        self,
+        tier: Tier,
+        *,
+        without: Call | None = None,
+        request: ChatRequest | None = None,
+        partial: str = "",
+    ) -> bool:
+        """Whether the budget holds an answer on `tier` if `without` were cancelled now.
+
+        The answer is to the client's request or to another, and may go on with a partial one.
+        """
         return self.ledger.affords(
             tier.name,
-            self.request,
+            request or self.request,
             without=without,
             share=self.request.n,
             context_length=tier.context_length,
+            partial=partial,
         )
 
     async def close(self) -> None:

@@ -13,11 +13,14 @@ from entroute.difficulty import ChainConfig, DifficultyConfig
 from entroute.embedded.config import EngineConfig
 from entroute.opening import AUTO
 from entroute.routing import PolicyConfig, ThresholdConfig
+from entroute.sandbox import SandboxConfig
 from entroute.spending import BudgetLimits, Price
 from entroute.strategies import DEFAULT_STRATEGIES, StrategyConfig
+from entroute.verifiers.reward_endpoint import RewardEndpoint
 
 Name = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/-]*$")]
-_LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
+LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
+"""Hosts that only this machine reaches."""
 
 
 class _Strict(BaseModel):
@@ -102,6 +105,11 @@ class TierSettings(_Strict):
     )
     vision: bool = Field(default=False, description="Whether it takes images.")
     tools: bool = Field(default=True, description="Whether it takes tools.")
+    continues: bool | None = Field(
+        default=None,
+        description="Whether its workers can go on with a partial answer; asked of the workers "
+        "when left out (vLLM and llama.cpp can).",
+    )
     balancer: BalancerKind = Field(default="least_loaded", description="Which worker is next.")
 
     @model_validator(mode="after")
@@ -182,6 +190,13 @@ class Settings(_Strict):
     strategies: tuple[StrategyConfig, ...] = Field(
         default=(), description="Strategies with other than their default settings."
     )
+    sandbox: SandboxConfig | None = Field(
+        default=None,
+        description="Where programs that models write are run; nothing is run when left out.",
+    )
+    rewards: tuple[RewardEndpoint, ...] = Field(
+        default=(), description="Reward models that the verifier `reward` may ask, by name."
+    )
     limits: LimitSettings = Field(default=LimitSettings(), description="Caps of one request.")
     timeouts: TimeoutSettings = Field(default=TimeoutSettings(), description="Of worker calls.")
     health: HealthSettings = Field(default=HealthSettings(), description="Health sweeps.")
@@ -214,8 +229,11 @@ class Settings(_Strict):
         kinds = [config.kind for config in self.strategies]
         if len(set(kinds)) < len(kinds):
             raise ValueError("strategies: a kind is given twice")
+        rewards = [reward.name for reward in self.rewards]
+        if len(set(rewards)) < len(rewards):
+            raise ValueError("rewards: a name is given twice")
         self._check_policy()
-        if self.server.host not in _LOOPBACK and not (
+        if self.server.host not in LOOPBACK and not (
             self.auth or self.server.allow_unauthenticated
         ):
             raise ValueError(
@@ -227,9 +245,14 @@ class Settings(_Strict):
     def _check_policy(self) -> None:
         known = {config.kind for config in DEFAULT_STRATEGIES}
         policy = self.policy
-        strategy = policy.middle if isinstance(policy, ThresholdConfig) else policy.strategy
-        if strategy not in known:
-            raise ValueError(f"policy: no strategy is named '{strategy}'; {sorted(known)} are")
+        named = (
+            (policy.middle, policy.checkable)
+            if isinstance(policy, ThresholdConfig)
+            else (policy.strategy,)
+        )
+        for strategy in named:
+            if strategy not in known:
+                raise ValueError(f"policy: no strategy is named '{strategy}'; {sorted(known)} are")
         tiers = [tier.name for tier in self.tiers]
         if not isinstance(policy, ThresholdConfig) and policy.tier not in {None, *tiers}:
             raise ValueError(f"policy.tier: no tier is named '{policy.tier}'; {tiers} are")

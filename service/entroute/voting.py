@@ -38,7 +38,7 @@ def leading_weights(
 
 
 def soft_confidence(leader: float, runner_up: float) -> float:
-    """Compute the probability in [1/2, 1) that the leader's answer is the likelier of the two.
+    """Compute the probability in [1/2, 1] that the leader's answer is the likelier of the two.
 
     1 - I_1/2(1 + s1, 1 + s2) for real-valued sums s1 >= s2 >= 0 of weights; with whole numbers
     it equals `uncertainty.beta_confidence`.

@@ -79,6 +79,25 @@ def test_a_text_completion_has_its_own_path_and_prompt() -> None:
     assert "messages" not in body
 
 
+SO_FAR = {"role": "assistant", "content": "It is 4"}
+
+
+@pytest.mark.parametrize("engine", ["vllm", ""])
+def test_a_partial_answer_is_the_last_message_and_vllm_is_told_to_go_on(engine: str) -> None:
+    request = a_request(extra={"stop": ["."], "add_generation_prompt": True})
+    body = body_of(a_call(request, partial="It is 4"), "m", stream=True, engine=engine)
+    assert body["messages"] == (*request.messages, SO_FAR)
+    assert (body["continue_final_message"], body["add_generation_prompt"]) == (True, False)
+    assert body["stop"] == ["."]
+
+
+def test_llamacpp_goes_on_with_a_last_message_by_itself() -> None:
+    call = a_call(partial="It is 4")
+    body = body_of(call, "m", stream=True, engine="llamacpp")
+    assert body["messages"][-1] == SO_FAR
+    assert not {"continue_final_message", "add_generation_prompt"} & set(body)
+
+
 def test_usage_reads_cached_tokens_and_missing_parts_as_zero() -> None:
     full = {"prompt_tokens": 9, "completion_tokens": 2, "prompt_tokens_details": None}
     assert usage_of(full) == Usage(9, 0, 2, 1)

@@ -24,7 +24,7 @@ def test_a_pinned_strategy_is_used() -> None:
 
 def test_an_unknown_strategy_is_refused_with_the_known_ones() -> None:
     run = a_run(a_tier("small"), options=Options(strategy="magic"))
-    with pytest.raises(InvalidRequest, match="cascade, self_consistency, single") as caught:
+    with pytest.raises(InvalidRequest, match="cascade, reasc, self_consistency, single") as caught:
         pinned_decision(run, run.tiers[0], STRATEGIES)
     assert caught.value.param == "entroute.strategy"
 

@@ -16,6 +16,7 @@ from entroute.protocols import Policy, Run, Strategy, Tier
 from entroute.routing.static import StaticConfig
 from entroute.routing.threshold import ThresholdConfig
 from entroute.strategies.cascade import CascadeConfig
+from entroute.strategies.reasc import ReascConfig
 from entroute.strategies.self_consistency import SelfConsistencyConfig
 from entroute.strategies.single import Single
 from entroute.types import ChatRequest, Options, Principal
@@ -26,6 +27,7 @@ STRATEGIES: dict[str, Strategy] = {
     "single": Single(),
     "cascade": CascadeConfig().build(strategy_parts()),
     "self_consistency": SelfConsistencyConfig().build(strategy_parts()),
+    "reasc": ReascConfig().build(strategy_parts()),
 }
 PICTURE = ChatRequest(
     model="auto",
@@ -85,6 +87,25 @@ def test_harder_never_means_a_smaller_tier(one: float, other: float) -> None:
 def test_the_middle_may_be_another_strategy() -> None:
     decision = decide(threshold(middle="self_consistency"), a_run(*tiers()))
     assert decision.strategy == "self_consistency"
+
+
+@pytest.mark.parametrize(
+    ("form", "strategy"),
+    [("number", "reasc"), ("choice", "reasc"), ("code", "cascade"), (None, "cascade")],
+)
+def test_answers_that_votes_can_compare_have_a_strategy_of_their_own(
+    form: str | None, strategy: str
+) -> None:
+    estimate = Estimate(0.5, "fake", "made up", checkable=form)
+    decision = threshold().decide(a_run(*tiers()), estimate, Load({}))
+    assert (decision.tier, decision.strategy) == ("small", strategy)
+    assert "cascade on small" in (*decision.alternatives, f"{decision.strategy} on small")
+
+
+def test_votes_that_cannot_serve_the_request_give_way_to_the_middle() -> None:
+    estimate = Estimate(0.5, "fake", "made up", checkable="number")
+    run = a_run(*tiers(), request=a_request(temperature=0.0))
+    assert threshold().decide(run, estimate, Load({})).strategy == "cascade"
 
 
 def test_a_middle_that_cannot_serve_the_request_gives_way_to_the_large_tier() -> None:

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from entroute.errors import DeadlineExceeded, WorkerFailed, WorkerRejected
 from entroute.protocols import Streams
 from entroute.strategies.cascade import Cascade
+from entroute.strategies.gating import Gate
 from tests.builders import a_budget, a_request, a_run, a_tier, backend_of, refused, settle
 from tests.fakes import FakeVerifier
 from tests.scripted import FakeBackend, fails, hangs, says, unsure
@@ -165,7 +166,7 @@ def test_several_choices_tools_and_verifiers_are_refused_by_name() -> None:
 
 async def test_a_defect_while_gating_cancels_upstream() -> None:
     small = FakeBackend(says(*WORDS))
-    impossible = Cascade(window=4, smoothing=0, threshold=0.8)
+    impossible = Cascade(4, Gate(smoothing=0, threshold=0.8))
     with pytest.raises(ValueError, match="window") as caught:
         await impossible.run(two(small))
     assert caught.tb is not None  # its frames hold the stream: nothing else can have closed it

@@ -11,7 +11,8 @@ from entroute.errors import BudgetExhausted, DeadlineExceeded, WorkerFailed, Wor
 from entroute.evidence import Decision, Verdict
 from entroute.protocols import Run, Streams
 from entroute.strategies.parts import StrategyParts
-from entroute.strategies.self_consistency import SelfConsistency, SelfConsistencyConfig, weighted
+from entroute.strategies.self_consistency import SelfConsistency, SelfConsistencyConfig
+from entroute.strategies.votes import weighted
 from entroute.types import ChatRequest, Completion
 from entroute.verifiers.majority import Majority
 from tests.builders import a_budget, a_request, a_run, a_tier, settle

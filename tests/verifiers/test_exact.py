@@ -1,7 +1,7 @@
 import pytest
 
 from entroute.errors import InvalidRequest
-from entroute.verifiers import KNOWN_VERIFIERS, build_verifier
+from entroute.verifiers import build_verifier
 from entroute.verifiers.exact import Exact, ExactConfig
 from tests.builders import a_completion, a_request
 from tests.fakes import FakeAlgebra, verifier_parts
@@ -60,7 +60,7 @@ async def test_every_candidate_is_judged_on_its_own_in_order() -> None:
 @pytest.mark.parametrize(
     ("option", "param", "words"),
     [
-        ({"kind": "magic"}, "entroute.verifier.kind", "confidence, exact, majority"),
+        ({"kind": "magic"}, "entroute.verifier.kind", "confidence, exact, judge"),
         ({}, "entroute.verifier.kind", "Unknown verifier kind None"),
         ({"kind": ["exact"]}, "entroute.verifier.kind", "Unknown verifier kind"),
         ({"kind": "exact"}, "entroute.verifier.answer", "required"),
@@ -75,9 +75,3 @@ def test_a_wrong_option_is_refused_by_its_path(
     with pytest.raises(InvalidRequest, match=words) as caught:
         build_verifier(option, verifier_parts())
     assert caught.value.param == param
-
-
-def test_every_known_verifier_is_built_by_its_name() -> None:
-    for kind in KNOWN_VERIFIERS:
-        option = {"kind": kind} | ({"answer": "42"} if kind == "exact" else {})
-        assert build_verifier(option, verifier_parts()).name == kind

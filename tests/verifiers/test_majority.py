@@ -1,6 +1,10 @@
+from typing import Any
+
 import pytest
 
+from entroute.errors import InvalidRequest
 from entroute.types import ChatRequest
+from entroute.verifiers import build_verifier
 from entroute.verifiers.majority import Majority, MajorityConfig, asked_form
 from tests.builders import a_completion, a_request
 from tests.fakes import FakeAlgebra, verifier_parts
@@ -8,7 +12,7 @@ from tests.fakes import FakeAlgebra, verifier_parts
 MATHS = a_request("How many apples are there, if 3 of 12 are eaten?")
 
 
-def calling(arguments: str, name: str = "add") -> dict[str, object]:
+def calling(arguments: str, name: str = "add") -> dict[str, Any]:
     function = {"name": name, "arguments": arguments}
     return {"tool_calls": [{"id": "x", "type": "function", "function": function}]}
 
@@ -62,6 +66,63 @@ async def test_tool_calls_vote_by_name_and_canonical_arguments() -> None:
     ]
     verdicts = await Majority(FakeAlgebra()).score(a_request(), candidates)
     assert [verdict.score for verdict in verdicts] == [0.5, 0.5, 0.25, 0.25]
+
+
+async def test_parallel_tool_calls_have_no_order_and_numbers_one_form() -> None:
+    one, other = calling('{"a": 1}'), calling('{"a": 2}')
+    pairs = [
+        [*one["tool_calls"], *other["tool_calls"]],
+        [*other["tool_calls"], *calling('{"a": 1.0}')["tool_calls"]],
+        one["tool_calls"],
+    ]
+    candidates = [a_completion("", extra={"tool_calls": pair}) for pair in pairs]
+    verdicts = await Majority(FakeAlgebra()).score(a_request(), candidates)
+    assert [verdict.score for verdict in verdicts] == pytest.approx([2 / 3, 2 / 3, 1 / 3])
+
+
+async def test_ignored_arguments_have_no_vote() -> None:
+    config = MajorityConfig(ignore=("timestamp", "meta.request_id", "items.*.id"))
+    arguments = [
+        '{"q": 1, "timestamp": 1, "meta": {"request_id": 5}, "items": [{"id": 1, "n": 2}]}',
+        '{"q": 1, "timestamp": 2, "meta": {"request_id": 6}, "items": [{"id": 3, "n": 2}]}',
+        '{"q": 1, "timestamp": 1, "meta": {"request_id": 5}, "items": [{"id": 1, "n": 3}]}',
+    ]
+    candidates = [a_completion("", extra=calling(raw)) for raw in arguments]
+    verdicts = await config.build(verifier_parts()).score(a_request(), candidates)
+    assert [verdict.score for verdict in verdicts] == pytest.approx([2 / 3, 2 / 3, 1 / 3])
+    plain = await MajorityConfig().build(verifier_parts()).score(a_request(), candidates)
+    assert [verdict.score for verdict in plain] == pytest.approx([1 / 3] * 3)
+
+
+async def test_algebra_is_not_asked_about_tool_calls() -> None:
+    algebra = FakeAlgebra()
+    candidates = [a_completion("It is 3."), a_completion("", extra=calling('{"a": 3}'))]
+    verdicts = await Majority(algebra).score(MATHS, candidates)
+    assert [verdict.score for verdict in verdicts] == [0.5, 0.5]
+    assert algebra.asked == []
+
+
+@pytest.mark.parametrize(
+    ("ignore", "where"),
+    [
+        (["a."], "ignore.0"),
+        (["a", ""], "ignore.1"),
+        (["a*"], "ignore.0"),
+        (["a" * 201], "ignore.0"),
+        (["a"] * 33, "ignore"),
+        ("a", "ignore"),
+    ],
+)
+def test_a_path_that_is_none_is_refused_by_name(ignore: object, where: str) -> None:
+    option = {"kind": "majority", "ignore": ignore}
+    with pytest.raises(InvalidRequest) as refusal:
+        build_verifier(option, verifier_parts())
+    assert refusal.value.param == f"entroute.verifier.{where}"
+
+
+def test_paths_come_as_json_lists() -> None:
+    option = {"kind": "majority", "ignore": ["a"] * 32}
+    assert build_verifier(option, verifier_parts()).name == "majority"
 
 
 @pytest.mark.parametrize(

@@ -25,8 +25,14 @@ Json = Mapping[str, Any]
 
 CHAT_PATH = "/chat/completions"
 TEXT_PATH = "/completions"
+VLLM = "vllm"
+"""What vLLM says owns its models."""
+
 LLAMACPP = "llamacpp"
 """What llama.cpp's server says owns its models; it counts tokens in `timings`, not in `usage`."""
+
+CONTINUING = frozenset({VLLM, LLAMACPP})
+"""Engines that go on with a partial answer, streamed without repeating it."""
 
 _IMPOSSIBLE = -9999.0  # what OpenAI writes for a log-probability of minus infinity
 _MESSAGE_KNOWN = frozenset({"role", "content"})
@@ -43,7 +49,7 @@ def body_of(call: Call, model: str, *, stream: bool, engine: str = "") -> dict[s
     request = call.request
     body: dict[str, Any] = {**request.extra, "model": model}
     if request.prompt is None:
-        body["messages"] = request.messages
+        body.update(_conversation(call, engine))
     else:
         body["prompt"] = request.prompt
     if call.max_tokens is not None:
@@ -63,6 +69,21 @@ def body_of(call: Call, model: str, *, stream: bool, engine: str = "") -> dict[s
         if engine == LLAMACPP:
             body["timings_per_token"] = True
     return body
+
+
+def _conversation(call: Call, engine: str) -> Json:
+    """Return the messages, ending in the answer so far where the worker goes on with one.
+
+    llama.cpp's server goes on by itself with a last message of the assistant's; unstreamed it
+    would repeat it, so that a partial answer may only be streamed.
+    """
+    if not call.partial:
+        return {"messages": call.request.messages}
+    so_far = {"role": "assistant", "content": call.partial}
+    messages = (*call.request.messages, so_far)
+    if engine == LLAMACPP:
+        return {"messages": messages}
+    return {"messages": messages, "continue_final_message": True, "add_generation_prompt": False}
 
 
 def usage_of(payload: Json | None) -> Usage | None:

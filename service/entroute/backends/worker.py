@@ -92,6 +92,11 @@ class Worker:
         if api_key:
             self.headers["authorization"] = f"Bearer {api_key}"
 
+    @property
+    def continues(self) -> bool:
+        """Whether its engine is known to go on with a partial answer."""
+        return self.engine in wire.CONTINUING
+
     async def complete(self, call: Call) -> Completion:
         """Answer at once. See `Backend.complete`."""
         started = self._clock()

@@ -9,6 +9,9 @@ from entroute.evidence import Decision, Estimate, Load
 from entroute.protocols import Run, Strategy
 from entroute.routing.plans import first_supported, refuse_quality, usable_tiers
 
+VOTABLE = frozenset({"number", "choice", "boxed"})
+"""Answer forms that votes can compare; programs are compared by what they do, not as text."""
+
 
 class ThresholdConfig(BaseModel):
     """Two thresholds on difficulty."""
@@ -26,6 +29,10 @@ class ThresholdConfig(BaseModel):
         description="Above this difficulty the largest tier answers at once.",
     )
     middle: str = Field(default="cascade", description="Strategy for what lies between.")
+    checkable: str = Field(
+        default="reasc",
+        description="Strategy between for prompts that ask for an answer votes can compare.",
+    )
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:
@@ -35,29 +42,19 @@ class ThresholdConfig(BaseModel):
 
     def build(self, strategies: Mapping[str, Strategy]) -> "Threshold":
         """Return the policy."""
-        return Threshold(self.easy_below, self.hard_above, self.middle, strategies)
+        return Threshold(self, strategies)
 
 
 class Threshold:
     """Cuts difficulty into easy, middle and hard; an abstained estimate counts as middle.
 
     Args:
-        easy_below: Difficulty under which the cheapest tier answers alone.
-        hard_above: Difficulty over which the largest tier answers at once.
-        middle: Strategy between, started on the cheapest tier.
+        config: The thresholds, and the strategies between them, started on the cheapest tier.
         strategies: All strategies by name.
     """
 
-    def __init__(
-        self,
-        easy_below: float,
-        hard_above: float,
-        middle: str,
-        strategies: Mapping[str, Strategy],
-    ) -> None:
-        self._easy_below = easy_below
-        self._hard_above = hard_above
-        self._middle = middle
+    def __init__(self, config: ThresholdConfig, strategies: Mapping[str, Strategy]) -> None:
+        self._config = config
         self._strategies = strategies
 
     def decide(self, run: Run, estimate: Estimate, load: Load) -> Decision:
@@ -65,18 +62,21 @@ class Threshold:
         refuse_quality(run)
         up = usable_tiers(run)
         cheapest, largest = up[0], up[-1]
-        easy, middle, hard = (cheapest, "single"), (cheapest, self._middle), (largest, "single")
-        difficulty = estimate.difficulty
+        config, difficulty = self._config, estimate.difficulty
+        easy, hard = (cheapest, "single"), (largest, "single")
+        between = [(cheapest, config.middle)]
+        if estimate.checkable in VOTABLE:
+            between.insert(0, (cheapest, config.checkable))
         if difficulty is None:
-            plans, reason = (middle, hard), "difficulty unknown"
-        elif difficulty < self._easy_below:
-            plans, reason = (easy, hard), f"difficulty {difficulty:.2f} < {self._easy_below:g}"
-        elif difficulty > self._hard_above:
-            plans, reason = (hard, easy), f"difficulty {difficulty:.2f} > {self._hard_above:g}"
+            plans, reason = (*between, hard), "difficulty unknown"
+        elif difficulty < config.easy_below:
+            plans, reason = (easy, hard), f"difficulty {difficulty:.2f} < {config.easy_below:g}"
+        elif difficulty > config.hard_above:
+            plans, reason = (hard, easy), f"difficulty {difficulty:.2f} > {config.hard_above:g}"
         else:
-            plans, reason = (middle, hard), f"difficulty {difficulty:.2f} lies between"
+            plans, reason = (*between, hard), f"difficulty {difficulty:.2f} lies between"
         tier, name = first_supported(run, plans, self._strategies)
-        others = (easy, middle, hard)
+        others = (easy, *between, hard)
         alternatives = tuple(f"{n} on {t.name}" for t, n in others if (t, n) != (tier, name))
         return Decision(
             tier.name,

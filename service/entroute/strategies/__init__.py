@@ -8,13 +8,39 @@ from typing import Annotated
 from pydantic import Field
 
 from entroute.strategies.adaptive_consistency import AdaptiveConsistencyConfig
+from entroute.strategies.best_of_n import BestOfNConfig
 from entroute.strategies.cascade import CascadeConfig
+from entroute.strategies.code_cluster import CodeClusterConfig
+from entroute.strategies.cot_pot import CotPotConfig
+from entroute.strategies.entropy_switch import EntropySwitchConfig
 from entroute.strategies.esc import EscConfig
+from entroute.strategies.program_first import ProgramFirstConfig
+from entroute.strategies.random_switch import RandomSwitchConfig
+from entroute.strategies.reasc import ReascConfig
+from entroute.strategies.rejection import RejectionConfig
 from entroute.strategies.self_consistency import SelfConsistencyConfig
+from entroute.strategies.self_refine import SelfRefineConfig
+from entroute.strategies.short_m_at_k import ShortMAtKConfig
 from entroute.strategies.single import SingleConfig
+from entroute.strategies.verify_then_escalate import VerifyThenEscalateConfig
 
 StrategyConfig = Annotated[
-    SingleConfig | CascadeConfig | SelfConsistencyConfig | AdaptiveConsistencyConfig | EscConfig,
+    SingleConfig
+    | CascadeConfig
+    | SelfConsistencyConfig
+    | AdaptiveConsistencyConfig
+    | EscConfig
+    | ReascConfig
+    | BestOfNConfig
+    | RejectionConfig
+    | ShortMAtKConfig
+    | SelfRefineConfig
+    | ProgramFirstConfig
+    | CotPotConfig
+    | VerifyThenEscalateConfig
+    | CodeClusterConfig
+    | EntropySwitchConfig
+    | RandomSwitchConfig,
     Field(discriminator="kind"),
 ]
 
@@ -24,5 +50,16 @@ DEFAULT_STRATEGIES: tuple[StrategyConfig, ...] = (
     SelfConsistencyConfig(),
     AdaptiveConsistencyConfig(),
     EscConfig(),
+    ReascConfig(),
+    BestOfNConfig(),
+    RejectionConfig(),
+    ShortMAtKConfig(),
+    SelfRefineConfig(),
+    ProgramFirstConfig(),
+    CotPotConfig(),
+    VerifyThenEscalateConfig(),
+    CodeClusterConfig(),
+    EntropySwitchConfig(),
+    RandomSwitchConfig(),
 )
 """Every built-in strategy with its defaults; the settings override them kind by kind."""

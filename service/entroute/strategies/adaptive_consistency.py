@@ -22,7 +22,7 @@ class AdaptiveConsistencyConfig(BaseModel):
     kind: Literal["adaptive_consistency"] = "adaptive_consistency"
     samples: int = Field(default=16, ge=3, le=64, description="Samples at most.")
     level: float = Field(
-        default=0.95, ge=0.5, lt=1, description="Probability that the leader stays ahead."
+        default=0.95, gt=0.5, lt=1, description="Probability that the leader stays ahead."
     )
 
     def build(self, parts: StrategyParts) -> "AdaptiveConsistency":

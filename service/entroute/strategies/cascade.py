@@ -2,15 +2,16 @@
 
 from contextlib import aclosing
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from entroute.confidence import GATE_TOP_LOGPROBS, confidence
+from entroute.confidence import GATE_TOP_LOGPROBS
 from entroute.errors import CallFailed
 from entroute.evidence import Escalation, Outcome, Refusal, StopReason, Verdict
 from entroute.protocols import OutcomeStream, Run, Tier
 from entroute.strategies.base import Opened, may_move, move, open_answer, outcome_of, unreachable
+from entroute.strategies.gating import Gate, Points, check_points
 from entroute.strategies.parts import StrategyParts
 from entroute.strategies.refusals import (
     refuse_choices,
@@ -18,6 +19,7 @@ from entroute.strategies.refusals import (
     refuse_tools,
     refuse_verifier,
 )
+from entroute.strategies.warming import warmed
 from entroute.types import Completion, Delta, TokenLogprob
 
 
@@ -37,12 +39,32 @@ class CascadeConfig(BaseModel):
         default=0.6,
         ge=0,
         le=1,
-        description="Least confidence to release: exp(-entropy) of the least certain stretch.",
+        description="Least confidence to release: exp(-entropy) of the least certain stretch, "
+        "or what `calibration` makes of it.",
     )
+    thresholds: dict[str, Annotated[float, Field(ge=0, le=1)]] = Field(
+        default={}, description="Thresholds of single tiers, by name, in place of `threshold`."
+    )
+    calibration: Points = Field(
+        default=(),
+        description="Points [confidence, p_right], rising, of the piecewise-linear map that turns "
+        "confidence into the probability of a right answer, which is then compared.",
+    )
+    warm_up: bool = Field(
+        default=False,
+        description="Ask the next tier for one token while the gate decides, so that its prefix "
+        "cache holds the prompt; charged as a probe.",
+    )
+
+    @field_validator("calibration")
+    @classmethod
+    def _rising(cls, points: Points) -> Points:
+        return check_points(points)
 
     def build(self, parts: StrategyParts) -> "Cascade":
         """Return the strategy."""
-        return Cascade(self.window, self.smoothing, self.threshold)
+        gate = Gate(self.smoothing, self.threshold, self.thresholds, self.calibration)
+        return Cascade(self.window, gate, warm_up=self.warm_up)
 
 
 @dataclass(slots=True)
@@ -63,18 +85,18 @@ class Cascade:
 
     Args:
         window: Tokens held back.
-        smoothing: Tokens over which entropy is averaged.
-        threshold: Least confidence to release, in [0, 1].
+        gate: Judges them.
+        warm_up: Whether the next tier reads the prompt while the gate decides.
 
     Source: hybrid cascades on token uncertainty; gate signal after DeepConf (2508.15260).
     """
 
     name = "cascade"
 
-    def __init__(self, window: int, smoothing: int, threshold: float) -> None:
+    def __init__(self, window: int, gate: Gate, *, warm_up: bool = False) -> None:
         self._window = window
-        self._smoothing = smoothing
-        self._threshold = threshold
+        self._judge = gate
+        self._warm_up = warm_up
 
     def supports(self, run: Run) -> Refusal | None:
         """Refuse a pinned tier, which it may leave, and what has no one window to gate on."""
@@ -111,7 +133,9 @@ class Cascade:
         while True:
             opened = await open_answer(run, tier, top_logprobs=GATE_TOP_LOGPROBS, tried=moves)
             try:
-                held = await self._hold_back(opened)
+                larger = _next(run, opened) if self._warm_up else None
+                async with warmed(run, larger, opened, self._window):
+                    held = await self._hold_back(opened)
                 step, stop = self._gate(run, held)
             except BaseException:
                 await opened.rest.aclose()
@@ -138,7 +162,7 @@ class Cascade:
                 piece = await anext(opened.rest)
         except CallFailed as error:
             held.failure = error
-        held.confidence = confidence(tokens[: self._window], self._smoothing)
+        held.confidence = self._judge.value(tokens[: self._window])
         return held
 
     def _gate(self, run: Run, held: _Held) -> tuple[Escalation | None, StopReason]:
@@ -146,14 +170,14 @@ class Cascade:
         opened = held.opened
         if held.failure is not None:
             return self._after_failure(run, held, held.failure), "escalated"
-        larger = run.above(opened.tier)
-        if larger is None or larger.name in unreachable(opened.moves):
+        larger = _next(run, opened)
+        if larger is None:
             self._note_missing(run, opened.tier)
             return None, "escalated" if opened.moves else "exhausted"
         if held.confidence is None:
             run.trace.degrade("gate")
             return None, "exhausted"
-        if held.confidence >= self._threshold:
+        if self._judge.releases(opened.tier.name, held.confidence):
             return None, "confident"
         if not run.affords(larger, without=opened.call):
             return None, "budget"
@@ -189,3 +213,9 @@ class Cascade:
             verifier="confidence",
             escalations=held.opened.moves,
         )
+
+
+def _next(run: Run, opened: Opened) -> Tier | None:
+    """Return the tier that a doubt would ask, or None."""
+    larger = run.above(opened.tier)
+    return None if larger is None or larger.name in unreachable(opened.moves) else larger

@@ -39,9 +39,11 @@ class Draw:
         tier: Where they come from.
         most: Samples that the rule would draw at most.
         calls: Every sample begun, in order.
+        earlier: How many of them were begun before the latest wave.
         done: Finished samples in the order of completion.
         votes: One for each of `done`, same order.
-        failures: What the others died of.
+        failures: What the others died of, in order.
+        failed: Ids of the calls that did.
         live: Samples that are open now.
         cancelled: Samples cut off because nobody needed them.
         moves: Tiers that failed before, in order.
@@ -52,9 +54,11 @@ class Draw:
     tier: Tier
     most: int
     calls: list[Call] = field(default_factory=list)
+    earlier: int = 0
     done: list[Completion] = field(default_factory=list)
     votes: tuple[Verdict, ...] = ()
     failures: list[Failure] = field(default_factory=list)
+    failed: set[int] = field(default_factory=set)
     live: int = 0
     cancelled: int = 0
     moves: tuple[Escalation, ...] = ()
@@ -134,6 +138,8 @@ async def _draw(run: Run, draw: Draw, manner: Manner) -> None:
                 break
         draw.cancelled = await fanout.cancel()
         draw.live = 0
+        for call in draw.calls:
+            run.ledger.release(call)  # what was cancelled before it began has spent nothing
     _note_deadline(draw)
 
 
@@ -143,6 +149,7 @@ async def _begin(run: Run, draw: Draw, manner: Manner, fanout: Fanout, wanted: i
     Raises:
         BudgetExhausted: Not a single sample fits and there is none yet.
     """
+    draw.earlier = len(draw.calls)
     head, run.head = run.head, None
     if head is not None and head.tier == draw.tier.name and manner.request is None:
         run.ledger.mark(head.call, "sample")
@@ -163,6 +170,7 @@ def _reserved_wave(run: Run, draw: Draw, manner: Manner, wanted: int) -> list[Ca
     Raises:
         BudgetExhausted: Not a single sample fits and there is none yet.
     """
+    before = run.ledger.exhausted
     left = draw.most - len(draw.calls)
     room = min(left, run.ledger.calls_left)
     if room < min(wanted, left):
@@ -180,6 +188,8 @@ def _reserved_wave(run: Run, draw: Draw, manner: Manner, wanted: int) -> list[Ca
         else:
             if room < min(wanted, left):
                 draw.stop = "budget"
+            else:
+                run.ledger.exhausted = before  # what was too much was room for later waves
             return calls
     return []
 
@@ -212,12 +222,13 @@ def _reserved(run: Run, draw: Draw, manner: Manner, samples: int, share: int) ->
 async def _arrived(run: Run, draw: Draw, manner: Manner, fanout: Fanout) -> bool:
     """Wait until a sample ends and compare it with the others; False when time is up."""
     while True:
-        _, arrival = await fanout.next()
+        key, arrival = await fanout.next()
         if not isinstance(arrival, Delta):
             break
     draw.live = fanout.live
     if not isinstance(arrival, Completion):
         draw.failures.append(arrival)
+        draw.failed.add(key)
         return True
     draw.done.append(arrival)
     try:
@@ -246,14 +257,14 @@ def saved_tokens(run: Run, draw: Draw) -> dict[str, int]:
     if draw.stop not in {"settled", "confident", "verified"} or not draw.done:
         return {}
     mean = sum(sample.usage.completion_tokens for sample in draw.done) / len(draw.done)
-    finished = {sample.call_id for sample in draw.done}
-    open_calls = {call.id for call in draw.calls} - finished
+    ended = {sample.call_id for sample in draw.done} | draw.failed
+    open_calls = {call.id for call in draw.calls} - ended
     sent = [
         charge.usage.completion_tokens
         for charge in run.ledger.charges
         if charge.call_id in open_calls
     ]
-    cancelled = sum(max(0.0, mean - tokens) for tokens in sent) if draw.cancelled else 0.0
+    cancelled = sum(max(0.0, mean - tokens) for tokens in sent)
     undrawn = mean * (draw.most - len(draw.calls))
     saved = {"cancelled": round(cancelled), "undrawn": round(undrawn)}
     return {reason: tokens for reason, tokens in saved.items() if tokens}

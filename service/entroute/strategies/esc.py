@@ -45,18 +45,15 @@ class WindowRule:
         """See `StoppingRule.step`."""
         if draw.live:
             return Step()
-        began = len(draw.calls)
-        lost = {call.id for call in draw.calls} - {sample.call_id for sample in draw.done}
-        latest = [call.id for call in draw.calls[began - (began % self.window or self.window) :]]
+        latest = {call.id for call in draw.calls[draw.earlier :]}
         answers = [
             vote.answer
             for sample, vote in zip(draw.done, draw.votes, strict=True)
             if sample.call_id in latest
         ]
-        whole = len(latest) == self.window and not lost.intersection(latest)
-        if whole and len(set(answers)) == 1 and answers[0] is not None:
+        if len(answers) == self.window and len(set(answers)) == 1 and answers[0] is not None:
             return Step(stop="settled", answer=answers[0])
-        return Step(draw=min(self.window, self.most - began))
+        return Step(draw=min(self.window, self.most - len(draw.calls)))
 
 
 class Esc:

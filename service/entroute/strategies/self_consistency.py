@@ -1,18 +1,17 @@
 """`self_consistency`: several samples side by side, the majority of canonical answers wins."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from entroute.evidence import Outcome, Refusal, Verdict
+from entroute.evidence import Outcome, Refusal
 from entroute.protocols import Run
 from entroute.strategies.base import until_deadline
 from entroute.strategies.drawing import Draw, Manner, Step, drawn
 from entroute.strategies.parts import StrategyParts
 from entroute.strategies.refusals import refuse_choices, refuse_cold
-from entroute.strategies.votes import judge_of, vote_outcome, voter_of
+from entroute.strategies.votes import judge_of, vote_outcome, voter_of, weighted
 from entroute.uncertainty import leading_votes, lossless_settled
 
 
@@ -95,22 +94,3 @@ class SelfConsistency:
             except TimeoutError:
                 draw.stop = "deadline"
         return vote_outcome(run, self.name, draw, verdicts, (judge or voter).name)
-
-
-def weighted(votes: Sequence[Verdict], judged: Sequence[Verdict]) -> tuple[Verdict, ...]:
-    """Return votes whose score is their answer's share of all weight.
-
-    A candidate's weight is its verifier's score, 0 where it has no answer. Where the verifier
-    abstained on every candidate, the plain votes stand.
-    """
-    if all(verdict.abstained for verdict in judged):
-        return tuple(votes)
-    weights: dict[str, float] = {}
-    for vote, verdict in zip(votes, judged, strict=True):
-        if vote.answer is not None and not verdict.abstained:
-            weights[vote.answer] = weights.get(vote.answer, 0.0) + verdict.score
-    total = sum(weights.values()) or 1.0
-    return tuple(
-        Verdict(weights.get(v.answer or "", 0.0) / total, j.reason, j.abstained, v.answer)
-        for v, j in zip(votes, judged, strict=True)
-    )

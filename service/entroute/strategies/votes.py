@@ -58,3 +58,22 @@ def vote_outcome(
         failures=tuple(str(failure) for failure in draw.failures),
         saved=saved_tokens(run, draw),
     )
+
+
+def weighted(votes: Sequence[Verdict], judged: Sequence[Verdict]) -> tuple[Verdict, ...]:
+    """Return votes whose score is their answer's share of all weight.
+
+    A candidate's weight is its verifier's score, 0 where it has no answer. Where the verifier
+    abstained on every candidate, the plain votes stand.
+    """
+    if all(verdict.abstained for verdict in judged):
+        return tuple(votes)
+    weights: dict[str, float] = {}
+    for vote, verdict in zip(votes, judged, strict=True):
+        if vote.answer is not None and not verdict.abstained:
+            weights[vote.answer] = weights.get(vote.answer, 0.0) + verdict.score
+    total = sum(weights.values()) or 1.0
+    return tuple(
+        Verdict(weights.get(v.answer or "", 0.0) / total, j.reason, j.abstained, v.answer)
+        for v, j in zip(votes, judged, strict=True)
+    )

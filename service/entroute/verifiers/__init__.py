@@ -1,27 +1,23 @@
 """Judges of candidates: one file a verifier, each with its configuration.
 
-A new one is a module here plus its name in `VerifierConfig`.
+A new one is a module here plus its name in `kinds.SimpleConfig`.
 """
 
 from collections.abc import Mapping
 from typing import Annotated, Any
 
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter
 
-from entroute.errors import InvalidRequest
 from entroute.protocols import Verifier
-from entroute.verifiers.confidence import ConfidenceConfig
-from entroute.verifiers.exact import ExactConfig
-from entroute.verifiers.majority import MajorityConfig
+from entroute.verifiers.kinds import SIMPLE_VERIFIERS, Buildable, SimpleConfig, built
 from entroute.verifiers.parts import VerifierParts
+from entroute.verifiers.weighted import WeightedConfig
 
-VerifierConfig = Annotated[
-    ConfidenceConfig | MajorityConfig | ExactConfig, Field(discriminator="kind")
-]
+VerifierConfig = Annotated[SimpleConfig | WeightedConfig, Field(discriminator="kind")]
 
-_READER: TypeAdapter[ConfidenceConfig | MajorityConfig | ExactConfig] = TypeAdapter(VerifierConfig)
+_READER: TypeAdapter[Buildable] = TypeAdapter(VerifierConfig)
 
-KNOWN_VERIFIERS = ("confidence", "exact", "majority")
+KNOWN_VERIFIERS = tuple(sorted((*SIMPLE_VERIFIERS, "weighted")))
 
 
 def build_verifier(option: Mapping[str, Any], parts: VerifierParts) -> Verifier:
@@ -30,16 +26,4 @@ def build_verifier(option: Mapping[str, Any], parts: VerifierParts) -> Verifier:
     Raises:
         InvalidRequest: The kind is unknown or a field is wrong; `param` is its path.
     """
-    kind = option.get("kind")
-    if kind not in KNOWN_VERIFIERS:
-        known = ", ".join(KNOWN_VERIFIERS)
-        raise InvalidRequest(
-            f"Unknown verifier kind {kind!r}. Known verifiers: {known}.",
-            param="entroute.verifier.kind",
-        )
-    try:
-        return _READER.validate_python(dict(option)).build(parts)
-    except ValidationError as error:
-        first = error.errors()[0]
-        path = ".".join(str(part) for part in first["loc"][1:])
-        raise InvalidRequest(first["msg"], param=f"entroute.verifier.{path}") from error
+    return built(_READER, KNOWN_VERIFIERS, option, parts)

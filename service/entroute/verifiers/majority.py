@@ -1,22 +1,20 @@
 """`majority`: each candidate's share of the votes over canonical answers."""
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
-from entroute.answers import (
-    Answer,
-    AnswerForm,
-    canonical_tool_calls,
-    extract,
-    recognised_form,
-    same,
-)
+from entroute.answers import Answer, AnswerForm, extract, recognised_form, same
 from entroute.evidence import Verdict
+from entroute.tool_calls import PATH_PATTERN, canonical_tool_calls
 from entroute.types import ChatRequest, Completion, message_text
 from entroute.verifiers.parts import VerifierParts
 from entroute.verifiers.symbolic import SymbolicEquality
+
+_NO_ALGEBRA = frozenset({"code", "text"})  # "text" is what tool calls are written as
+
+IgnoredPath = Annotated[str, StringConstraints(pattern=PATH_PATTERN, max_length=200)]
 
 
 class MajorityConfig(BaseModel):
@@ -25,20 +23,28 @@ class MajorityConfig(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     kind: Literal["majority"] = "majority"
+    ignore: tuple[IgnoredPath, ...] = Field(
+        default=(),
+        max_length=32,
+        description="Dotted paths of tool-call arguments that do not count in a vote, such as "
+        "'timestamp' or 'items.*.id'; * is every key or every element of a list.",
+    )
 
     def build(self, parts: VerifierParts) -> "Majority":
         """Return the verifier."""
-        return Majority(parts.symbolic)
+        return Majority(parts.symbolic, self.ignore)
 
 
 class Majority:
     """Scores a candidate by its answer's share of all candidates.
 
     An answer that cannot be read scores 0 and has no vote, but counts as a sample. Formulas that
-    differ only in writing vote together where the symbolic check says so in time.
+    differ only in writing vote together where the symbolic check says so in time. Tool calls vote
+    by name and canonical arguments, see `tool_calls.canonical_tool_calls`.
 
     Args:
         symbolic: Decides equality of formulas.
+        ignore: Dotted paths of tool-call arguments that do not count.
 
     Source: self-consistency (2203.11171).
     """
@@ -46,8 +52,9 @@ class Majority:
     name = "majority"
     top_logprobs: int | None = None
 
-    def __init__(self, symbolic: SymbolicEquality) -> None:
+    def __init__(self, symbolic: SymbolicEquality, ignore: Sequence[str] = ()) -> None:
         self._symbolic = symbolic
+        self._ignore = ignore
 
     async def score(
         self, request: ChatRequest, candidates: Sequence[Completion]
@@ -57,7 +64,7 @@ class Majority:
         kinds: list[Answer] = []
         answers: list[Answer | None] = []
         for candidate in candidates:
-            answer = answer_of(candidate, form)
+            answer = answer_of(candidate, form, self._ignore)
             answers.append(answer and await self._representative(answer, kinds))
         total = len(candidates)
         return tuple(
@@ -75,7 +82,7 @@ class Majority:
         """Return the first seen answer equal to this one; a new kind represents itself."""
         for kind in kinds:
             verdict = same(answer, kind)
-            if verdict is None and "code" not in {answer.form, kind.form}:
+            if verdict is None and _NO_ALGEBRA.isdisjoint({answer.form, kind.form}):
                 verdict = await self._symbolic.same(answer.canonical, kind.canonical)
             if verdict:
                 return kind
@@ -90,10 +97,13 @@ def asked_form(request: ChatRequest) -> AnswerForm:
     return recognised_form(prompt) or "auto"
 
 
-def answer_of(candidate: Completion, form: AnswerForm) -> Answer | None:
-    """Return a candidate's answer: its tool calls where it has any, else what its text ends on."""
+def answer_of(candidate: Completion, form: AnswerForm, ignore: Sequence[str] = ()) -> Answer | None:
+    """Return a candidate's answer: its tool calls where it has any, else what its text ends on.
+
+    `ignore` are dotted paths of tool-call arguments that do not count.
+    """
     if candidate.tool_calls:
-        return Answer("text", canonical_tool_calls(candidate.tool_calls))
+        return Answer("text", canonical_tool_calls(candidate.tool_calls, ignore))
     return extract(candidate.content, form) or (
         extract(candidate.content) if form != "auto" else None
     )

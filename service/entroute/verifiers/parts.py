@@ -1,8 +1,10 @@
 """What verifiers are built with."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from entroute.protocols import Run, Sandbox
+from entroute.verifiers.reward_endpoint import RewardClient
 from entroute.verifiers.symbolic import SymbolicEquality
 
 
@@ -15,8 +17,10 @@ class VerifierParts:
         run: The request they judge for; calls they make are reserved and charged there, with
             purpose `verify`.
         sandbox: Runs programs; None where the operator has switched none on.
+        rewards: Reward models that the operator has configured, by name.
     """
 
     symbolic: SymbolicEquality
     run: Run
     sandbox: Sandbox | None = None
+    rewards: Mapping[str, RewardClient] = field(default_factory=dict)

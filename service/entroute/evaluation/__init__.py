@@ -1,0 +1,1 @@
+"""Offline: recorded samples, and what strategies make of them."""

@@ -1,0 +1,151 @@
+"""Programs in answers: finding them, running one for what it prints, saying what it printed."""
+
+import ast
+import re
+import textwrap
+import warnings
+from dataclasses import dataclass, replace
+
+from entroute.answers import TAIL, extract, recognised_form
+from entroute.errors import SandboxUnavailable
+from entroute.evidence import Refusal
+from entroute.protocols import Run, Sandbox
+from entroute.strategies.base import until_deadline
+from entroute.types import ChatRequest, Completion, message_text
+
+PROGRAM_LINE = (
+    "Do not reason in words. Instead, write a short Python program that computes the answer and "
+    "prints only the final value. Answer with one Python code block and nothing else."
+)
+
+MAX_VALUE = 200
+"""Characters of a printed line that can still be an answer."""
+
+MAX_CODE = 50_000
+"""Characters of an answer's code; longer ones are not run."""
+
+_FENCE = re.compile(r"(?m)^[ \t]{0,12}(?:```|~~~)[^\n`]*$")
+
+
+@dataclass(frozen=True, slots=True)
+class Printed:
+    """What came of an answer's program.
+
+    Attributes:
+        value: The one value it printed, or None.
+        reason: What happened, in words.
+        alone: Whether it printed nothing else.
+        lost: Whether it could not be run at all, which says nothing of the program.
+    """
+
+    value: str | None
+    reason: str
+    alone: bool = False
+    lost: bool = False
+
+
+def last_prompt(request: ChatRequest) -> str:
+    """Return the text of the last user message, or the prompt of a text completion."""
+    users = [m for m in request.messages if m.get("role") == "user"]
+    return message_text(users[-1]) if users else request.text
+
+
+def parsed(source: str) -> ast.Module | None:
+    """Return Python source as a tree, or None where it is none."""
+    try:
+        with warnings.catch_warnings():  # odd escapes in an answer are no concern of our log
+            warnings.simplefilter("ignore")
+            return ast.parse(source)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return None
+
+
+def code_of(text: str, function: str | None = None, *, before: str = "") -> str | None:
+    """Return the Python code of an answer, or None where it holds none.
+
+    The last fenced block counts, of those that define `function` where any does; without a fence
+    the whole text, if it parses. `before` is the prompt of a text completion: an answer that goes
+    on with it is only whole together with it.
+    """
+    blocks = [textwrap.dedent(b) for b in _FENCE.split(text)[1::2] if b.strip()]
+    if function is not None:
+        header = re.compile(rf"(?m)^[ \t]*(?:async )?def {re.escape(function)}\b")
+        blocks = [b for b in blocks if header.search(b)] or blocks
+    whole = [textwrap.dedent(text)] if not blocks and parsed(textwrap.dedent(text)) else []
+    if before and not blocks and (not whole or _continues(text)):
+        whole = [before + text] if parsed(before + text) else whole
+    found = [code for code in (*blocks, *whole) if code.strip() and len(code) <= MAX_CODE]
+    return found[-1] if found else None
+
+
+def _continues(text: str) -> bool:
+    return text[:1] in {" ", "\t"} or "def " not in text
+
+
+async def printed(run: Run, sandbox: Sandbox, text: str, *, wall_s: float) -> Printed:
+    """Run an answer's program and return the value that it printed last.
+
+    A sandbox that is down is noted as degraded.
+
+    Raises:
+        TimeoutError: The request's deadline passed meanwhile.
+    """
+    code = code_of(text)
+    if code is None:
+        return Printed(None, "the answer holds no program")
+    try:
+        async with until_deadline(run):
+            execution = await sandbox.run(code, wall_s=wall_left(run, wall_s))
+    except SandboxUnavailable:
+        run.trace.degrade("sandbox")
+        return Printed(None, "the program could not be run", lost=True)
+    if not execution.ok:
+        return Printed(None, f"the program ended with {execution.status}: {execution.error}"[:300])
+    lines = [line.strip() for line in execution.stdout.splitlines() if line.strip()]
+    if not lines:
+        return Printed(None, "the program printed nothing")
+    if len(lines[-1]) > MAX_VALUE:
+        return Printed(None, "the program printed a line too long for an answer")
+    return Printed(lines[-1], f"the program printed {lines[-1]}", alone=len(lines) == 1)
+
+
+def wall_left(run: Run, wall_s: float) -> float:
+    """Return the seconds that a program may take: `wall_s`, less where the deadline is nearer."""
+    return max(0.1, min(wall_s, run.ledger.budget.deadline - run.clock()))
+
+
+def sentence(request: ChatRequest, value: str) -> str:
+    r"""Say a value as an answer, in a box where the prompt asks for \boxed{}."""
+    boxed = recognised_form(last_prompt(request)[-TAIL:]) == "boxed"
+    return rf"The answer is \boxed{{{value}}}." if boxed else f"The answer is {value}."
+
+
+def spoken(request: ChatRequest, completion: Completion, ran: Printed | None) -> Completion:
+    """Return a sample as it is delivered: a program's as a sentence that says what it printed.
+
+    Log-probabilities are dropped then: they are those of the program's tokens.
+    """
+    if ran is None or ran.value is None:
+        return completion
+    return replace(completion, content=sentence(request, ran.value), logprobs=())
+
+
+def ballot(completion: Completion, ran: Printed) -> Completion:
+    r"""Return a program's sample as voters read it: its value in a box, "" where it has none.
+
+    In a box a value is read as a whole, (3, 4) as no single number; prose is no value.
+    """
+    value = ran.value or ""
+    word = len(value.split()) == 1 or any(letter.isdigit() for letter in value)
+    boxed = rf"\boxed{{{value}}}" if word else ""
+    return replace(completion, content=boxed if extract(boxed) else "", logprobs=())
+
+
+def refuse_rewritten(run: Run) -> Refusal | None:
+    """Refuse what an answer in our own words cannot honour: log-probabilities and formats."""
+    if run.request.logprobs:
+        return Refusal("logprobs", "its answer may be a program's output, which has none")
+    form = run.request.extra.get("response_format")
+    if isinstance(form, dict) and form.get("type") != "text":
+        return Refusal("response_format", "its answer may be a sentence about a program's output")
+    return None

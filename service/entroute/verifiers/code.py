@@ -1,0 +1,149 @@
+"""Finding the Python that a candidate wrote, and running it in the sandbox with a report."""
+
+import ast
+import json
+import re
+import textwrap
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from random import Random
+from typing import Any
+
+from entroute.errors import InvalidRequest
+from entroute.execution import Execution
+from entroute.protocols import Sandbox
+from entroute.verifiers.parts import VerifierParts
+
+MAX_SOURCE = 65_536
+"""Characters of a candidate's text that are searched for code, from its end."""
+
+_FENCE = re.compile(r"(?m)^[ \t]{0,12}```([^\n`]*)$")
+
+
+def needed_sandbox(parts: VerifierParts, kind: str) -> Sandbox:
+    """Return the sandbox.
+
+    Raises:
+        InvalidRequest: The operator has switched none on.
+    """
+    if parts.sandbox is None:
+        raise InvalidRequest(
+            f"The verifier '{kind}' runs programs, and this server has no sandbox; its operator "
+            "must switch the sandbox on.",
+            param="entroute.verifier.kind",
+        )
+    return parts.sandbox
+
+
+def tree_of(source: str) -> ast.Module | None:
+    """Return Python source as a tree, None where it does not compile."""
+    try:
+        with warnings.catch_warnings():  # odd escapes in foreign code are no concern of our log
+            warnings.simplefilter("ignore")
+            tree = ast.parse(source)
+            compile(tree, "source", "exec")
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return None
+    return tree
+
+
+def functions(tree: ast.Module) -> dict[str, ast.FunctionDef]:
+    """Return the functions that a module defines at its top, the last of each name."""
+    return {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef)}
+
+
+def code_blocks(text: str) -> list[str]:
+    """Return the fenced blocks of a text that are Python or of no language, in order.
+
+    The last one's closing fence may be missing, as a stop sequence takes it away.
+    """
+    parts = _FENCE.split(text[-MAX_SOURCE:])
+    fences = list(zip(parts[1::2], parts[2::2], strict=True))[::2]
+    known = {"", "python", "py", "python3"}
+    blocks = [body for info, body in fences if " ".join(info.lower().split()[:1]) in known]
+    return [textwrap.dedent(block) for block in blocks if block.strip()]
+
+
+def code_of(text: str, names: Sequence[str] = ()) -> str:
+    """Return a candidate's code.
+
+    The last fenced block that defines one of `names`, else the longest block, else the whole text.
+    """
+    blocks = code_blocks(text)
+    for block in reversed(blocks):
+        tree = tree_of(block) if names else None
+        if tree is not None and not functions(tree).keys().isdisjoint(names):
+            return block
+    return max(blocks, key=len, default=text[-MAX_SOURCE:])
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What a program reported before it ended.
+
+    Attributes:
+        lines: The JSON it reported, in order.
+        execution: How it ended.
+    """
+
+    lines: tuple[dict[str, Any], ...]
+    execution: Execution
+
+
+async def reported(
+    sandbox: Sandbox, rng: Random, program: str, facts: dict[str, Any], wall_s: float
+) -> Report:
+    """Run a program that calls `report(json)` and reads `FACTS`; return what it reported.
+
+    Reports stand on lines that begin with a random word, so that what a candidate prints is not
+    taken for one. A candidate that reads its own process's memory can still forge one: a sandbox
+    keeps it from harm, not from lies.
+
+    Raises:
+        SandboxUnavailable: Nothing could be run.
+    """
+    nonce = f"{rng.getrandbits(128):032x}"
+    source = _HARNESS.format(nonce=nonce, facts=json.dumps(json.dumps(facts))) + program
+    execution = await sandbox.run(source, wall_s=wall_s)
+    found = [line[32:] for line in execution.stdout.split("\n") if line.startswith(nonce)]
+    return Report(tuple(_read(found)), execution)
+
+
+def _read(lines: Sequence[str]) -> list[dict[str, Any]]:
+    """Return the reports up to one that is not whole: output is cut where it grows too long."""
+    read = []
+    for line in lines:
+        try:
+            value = json.loads(line)
+        except (ValueError, RecursionError):
+            break
+        if not isinstance(value, dict):
+            break
+        read.append(value)
+    return read
+
+
+_HARNESS = """\
+import io, json, sys
+
+FACTS = json.loads({facts})
+
+class Silent(io.TextIOBase):
+    def write(self, text):
+        return len(text)
+
+def report(value, out=sys.stdout, nonce={nonce!r}, dumps=json.dumps):
+    out.write("\\n" + nonce + dumps(value) + "\\n")
+    out.flush()
+
+def describe(error, name, source):
+    line, lines, trace = "", source.split("\\n"), error.__traceback__
+    while trace is not None:
+        number = trace.tb_lineno or 0
+        if trace.tb_frame.f_code.co_filename == name and 0 < number <= len(lines):
+            line = lines[number - 1].strip()
+        trace = trace.tb_next
+    words = type(error).__name__ + ": " + (str(error) or line)
+    return words.rstrip(": ")[:300]
+"""

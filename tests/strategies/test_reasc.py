@@ -1,0 +1,137 @@
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from entroute.confidence import tail_confidence
+from entroute.protocols import Run
+from entroute.strategies.reasc import Reasc, ReascConfig, SignalProfile
+from tests.builders import a_completion, a_request, a_run, a_tier, refused
+from tests.fakes import FakeVerifier, strategy_parts
+from tests.scripted import SURE, UNSURE, FakeBackend, Script, coin, hangs, says, token
+
+SURE_NATS = tail_confidence([coin(SURE)]) or 0.0
+"""C_t of a sure token: its improbable alternative makes it high."""
+
+
+def says_that(answer: object, **facts: Any) -> Script:
+    return says("The answer ", f"is {answer}.", **facts)
+
+
+def a_profile(**facts: Any) -> SignalProfile:
+    given = {"model": "small-model", "mean": SURE_NATS, "deviation": 1.0} | facts
+    return SignalProfile.model_validate(given)
+
+
+def reasc(*profiles: SignalProfile, samples: int = 16) -> Reasc:
+    return ReascConfig(samples=samples, profiles=profiles).build(strategy_parts())
+
+
+def drawing(*scripts: Script, **facts: Any) -> tuple[FakeBackend, Run]:
+    backend = FakeBackend(*scripts)
+    return backend, a_run(a_tier("small", backend), **facts)
+
+
+async def test_one_sure_sample_is_enough_where_the_gate_is_calibrated() -> None:
+    backend, run = drawing(says_that(42))
+    outcome = await reasc(a_profile(accept_above=SURE_NATS - 0.1)).run(run)
+    assert (outcome.stop_reason, len(backend.calls)) == ("confident", 1)
+    assert outcome.choices[0].content == "The answer is 42."
+    assert [charge.purpose for charge in run.ledger.charges] == ["answer"]
+    assert outcome.saved == {"undrawn": 2 * 15}
+
+
+async def test_an_unsure_first_sample_counts_among_those_that_follow() -> None:
+    backend, run = drawing(says_that(42, p=UNSURE), *[says_that(42)] * 3)
+    outcome = await reasc(a_profile(accept_above=SURE_NATS - 0.1)).run(run)
+    assert (outcome.stop_reason, len(backend.calls)) == ("settled", 4)
+    assert len(outcome.candidates) == 4
+
+
+async def test_a_sure_sample_without_an_answer_does_not_pass_the_gate() -> None:
+    backend, run = drawing(says("Hm."), *[says_that(42)] * 8)
+    outcome = await reasc(a_profile(accept_above=0.0)).run(run)
+    assert outcome.stop_reason == "settled"
+    assert len(backend.calls) > 1
+
+
+async def test_a_model_without_a_profile_has_no_gate_and_asks_for_no_log_probabilities() -> None:
+    backend, run = drawing(says_that(42))
+    outcome = await reasc().run(run)
+    assert (outcome.stop_reason, len(backend.calls)) == ("settled", 4)
+    assert {call.top_logprobs for call in backend.calls} == {None}
+
+
+async def test_votes_of_surer_samples_count_for_more() -> None:
+    profile = a_profile(mean=SURE_NATS - 3.0)  # every sure sample is three deviations above
+    backend, run = drawing(says_that(42))
+    outcome = await reasc(profile).run(run)
+    assert outcome.stop_reason == "settled"
+    assert len(outcome.candidates) < 4
+    assert backend.running == 0
+
+
+async def test_a_surer_minority_can_win() -> None:
+    scripts = [says_that(7, p=UNSURE), says_that(7, p=UNSURE), says_that(42), says_that(9)]
+    _, run = drawing(*scripts)
+    profile = a_profile(mean=SURE_NATS - 2.0)
+    outcome = await reasc(profile, samples=4).run(run)
+    assert outcome.choices[0].content == "The answer is 42."
+
+
+async def test_what_is_no_longer_needed_is_cancelled() -> None:
+    profile = a_profile(mean=SURE_NATS - 10.0)
+    backend, run = drawing(says_that(42), says_that(42), hangs(after=1), hangs(after=1))
+    outcome = await reasc(profile).run(run)
+    assert (outcome.stop_reason, outcome.cancelled) == ("settled", 3)
+    assert outcome.saved["cancelled"] >= 1
+    purposes = [charge.purpose for charge in run.ledger.charges]
+    assert purposes.count("discarded") == 3
+    assert backend.running == 0
+
+
+@pytest.mark.parametrize(
+    ("facts", "field"),
+    [
+        ({"request": a_request(n=2)}, "n"),
+        ({"request": a_request(temperature=0.0)}, "temperature"),
+        ({"verifier": FakeVerifier({})}, "entroute.verifier"),
+    ],
+)
+def test_what_it_cannot_honour_is_refused_by_name(facts: dict[str, Any], field: str) -> None:
+    _, run = drawing(says_that(42), **facts)
+    assert refused(reasc(), run) == field
+
+
+def test_only_ranked_alternatives_count_and_nonsense_is_no_signal() -> None:
+    ranked = (-0.1, -3.0, -4.0, -5.0, -6.0)
+    plain = tail_confidence([token(-0.1, ranked)])
+    assert plain == pytest.approx(sum(-p for p in ranked) / 5)
+    assert tail_confidence([token(-0.1, (*ranked, -9.0))]) == plain
+    assert tail_confidence([token(-0.1)]) is None
+    assert tail_confidence([]) is None
+    assert tail_confidence([{"token": "w", "logprob": 0.0, "top_logprobs": [{}]}]) is None
+
+
+@given(st.lists(st.sampled_from([41, 42, 43, None]), min_size=16, max_size=16))
+async def test_without_a_profile_it_stops_where_the_beta_rule_does(
+    answers: list[int | None],
+) -> None:
+    from entroute.strategies.adaptive_consistency import AdaptiveConsistencyConfig
+
+    scripts = [says("Hm.") if answer is None else says_that(answer) for answer in answers]
+    soft, run = drawing(*scripts)
+    outcome = await reasc().run(run)
+    hard, other = drawing(*scripts)
+    plain = await AdaptiveConsistencyConfig().build(strategy_parts()).run(other)
+    # The Beta rule also stops where the rest cannot change the winner; soft counts have no bound.
+    assert len(hard.calls) <= len(soft.calls) <= 16
+    if outcome.stop_reason == plain.stop_reason == "settled" and len(hard.calls) == len(soft.calls):
+        assert outcome.choices[0].content == plain.choices[0].content
+
+
+def test_a_candidate_is_weighed_by_its_own_tokens_only() -> None:
+    sure = a_completion(logprobs=(coin(SURE),) * 4)
+    torn = a_completion(logprobs=(coin(SURE),) * 3 + (coin(UNSURE),))
+    assert (tail_confidence(sure.logprobs) or 0) > (tail_confidence(torn.logprobs) or 0)

@@ -1,0 +1,74 @@
+from random import Random
+
+import pytest
+
+from entroute.execution import Execution
+from entroute.verifiers.code import code_blocks, code_of, reported
+from tests.fakes import FakeSandbox, executed
+
+SHORT = "def short():\n    return 1\n"
+LONG = "x = 1\ny = 2\nz = 3\nprint(x + y + z)\n"
+
+
+def fenced(code: str, language: str = "python") -> str:
+    return f"Look:\n```{language}\n{code}```\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "blocks"),
+    [
+        ("no block", []),
+        (fenced(SHORT) + fenced(LONG, "py"), [SHORT, LONG]),
+        (fenced(SHORT, "") + fenced(LONG, "text"), [SHORT]),
+        (fenced(SHORT, "Python title=a.py"), [SHORT]),
+        (f"```python\n{SHORT}", [SHORT]),
+        ("```\n\n```", []),
+        ("1. so:\n   ```python\n   def f():\n       pass\n   ```", ["def f():\n    pass\n"]),
+    ],
+)
+def test_blocks_of_python_are_found_in_order(text: str, blocks: list[str]) -> None:
+    assert [block.strip("\n") for block in code_blocks(text)] == [b.strip("\n") for b in blocks]
+
+
+def test_the_code_is_the_block_that_defines_a_name_else_the_longest_else_the_text() -> None:
+    text = fenced(SHORT) + fenced(LONG)
+    assert code_of(text, ("short",)).strip() == SHORT.strip()
+    assert code_of(text, ("other",)).strip() == LONG.strip()
+    assert code_of(text).strip() == LONG.strip()
+    assert code_of("x = 1") == "x = 1"
+
+
+def test_the_last_block_that_defines_a_name_wins() -> None:
+    better = "def short():\n    return 2\n"
+    assert code_of(fenced(SHORT) + fenced(better), ("short",)).strip() == better.strip()
+
+
+async def test_a_program_reports_and_sees_its_facts() -> None:
+    facts = {"text": "é\u2028'''\"\\n", "half": "\ud800", "number": 1}
+    program = "print('noise')\nreport({'facts': FACTS})\nprint('{}')"
+    report = await reported(FakeSandbox(executed), Random(0), program, facts, 1.0)  # noqa: S311 - a test repeats itself
+    assert report.lines == ({"facts": facts},)
+    assert report.execution.ok
+
+
+async def test_every_program_has_a_word_of_its_own() -> None:
+    sandbox, rng = FakeSandbox(lambda _: Execution("ok")), Random(0)  # noqa: S311 - likewise
+    for _ in range(2):
+        assert (await reported(sandbox, rng, "pass", {}, 1.0)).lines == ()
+    assert sandbox.sources[0] != sandbox.sources[1]
+
+
+async def test_an_error_is_described_by_its_message_or_by_the_line_that_raised_it() -> None:
+    program = (
+        "for source in ('x = 1\\nassert x == 2', 'assert 0, 1', 'raise ValueError'):\n"
+        "    try:\n"
+        "        exec(compile(source, 'a.py', 'exec'), {})\n"
+        "    except Exception as error:\n"
+        "        report({'error': describe(error, 'a.py', source)})\n"
+    )
+    report = await reported(FakeSandbox(executed), Random(0), program, {}, 1.0)  # noqa: S311 - likewise
+    assert [line["error"] for line in report.lines] == [
+        "AssertionError: assert x == 2",
+        "AssertionError: 1",
+        "ValueError: raise ValueError",
+    ]
