@@ -23,6 +23,7 @@ ARMS = {
     "auto": Arm("auto", {"strategy": "cascade"}),
     "auto-policy": Arm("auto"),
     "switch": Arm("auto", {"strategy": "entropy_switch"}),
+    "random": Arm("auto", {"strategy": "random_switch"}),
     "votes": Arm("auto", {"strategy": "self_consistency"}),
 }
 
@@ -79,4 +80,5 @@ def _said(content: dict[str, Any]) -> dict[str, Any]:
         "stop_reason": told.get("stop_reason"),
         "reason": (told.get("decision") or {}).get("reason") or told.get("reason"),
         "usage": usage.get("entroute"),
+        "segments": told.get("segments"),
     }

@@ -29,6 +29,7 @@ FILES: dict[str, tuple[Task, str]] = {
     "p3": ("p3", "p3_puzzles.jsonl.gz"),
 }
 RANKS = 5
+TIMEOUT_S = 1800.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +39,27 @@ class Asked:
     prompt: Prompt
     form: str
     message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where samples come from and how they are asked for.
+
+    Attributes:
+        worker: Its address, without /v1.
+        tier: Tier that the samples stand for.
+        model: Model that the worker serves.
+        temperature: Of every sample.
+        max_tokens: Of one sample.
+        concurrency: Samples in flight.
+    """
+
+    worker: str
+    tier: str
+    model: str
+    temperature: float = 0.7
+    max_tokens: int = 320
+    concurrency: int = 32
 
 
 def prompts_of(folder: Path, counts: str, seed: int) -> list[Prompt]:
@@ -67,44 +89,44 @@ def asked(prompts: Sequence[Prompt]) -> list[Asked]:
     return forms
 
 
-async def record(
-    given: argparse.Namespace, todo: Sequence[tuple[Asked, int]], out: IO[bytes]
-) -> None:
-    """Ask for every missing sample, `given.concurrency` at a time."""
-    room, made, since = asyncio.Semaphore(given.concurrency), [0, 0], time.monotonic()
-    async with httpx.AsyncClient(base_url=given.worker, timeout=1800) as client:
+async def record(source: Source, todo: Sequence[tuple[Asked, int]], out: IO[bytes]) -> None:
+    """Ask for every sample of `todo`, a form and its index each, and write it as it comes.
+
+    Raises:
+        ExceptionGroup: The worker failed; what it had answered is written.
+    """
+    room, since, tokens, rows = asyncio.Semaphore(source.concurrency), time.monotonic(), 0, 0
+    async with httpx.AsyncClient(base_url=source.worker, timeout=TIMEOUT_S) as client:
 
         async def one(what: Asked, index: int) -> None:
+            nonlocal tokens, rows
             async with room:
-                sample = await _sampled(client, given, what, index)
+                sample = await _sampled(client, source, what, index)
             out.write(orjson.dumps(asdict(sample)) + b"\n")
             out.flush()
-            made[0] += 1
-            made[1] += len(sample.tokens)
-            if made[0] % 50 == 0:
-                pace = made[1] / (time.monotonic() - since)
-                print(f"{made[0]} of {len(todo)}, {pace:.0f} tokens a second", flush=True)
+            rows, tokens = rows + 1, tokens + len(sample.tokens)
+            if rows % 50 == 0:
+                pace = tokens / (time.monotonic() - since)
+                print(f"{rows} of {len(todo)}, {pace:.0f} tokens a second", flush=True)
 
         async with asyncio.TaskGroup() as group:
             for what, index in todo:
                 group.create_task(one(what, index))
 
 
-async def _sampled(
-    client: httpx.AsyncClient, given: argparse.Namespace, what: Asked, index: int
-) -> Sample:
+async def _sampled(client: httpx.AsyncClient, source: Source, what: Asked, index: int) -> Sample:
     body = {
-        "model": given.model,
+        "model": source.model,
         "messages": [{"role": "user", "content": what.message}],
-        "temperature": given.temperature,
-        "max_tokens": given.max_tokens,
+        "temperature": source.temperature,
+        "max_tokens": source.max_tokens,
         "logprobs": True,
         "top_logprobs": RANKS,
     }
     since = time.monotonic()
     answer = await client.post("/v1/chat/completions", json=body)
     answer.raise_for_status()
-    return sample_of(answer.json(), given.tier, what, index, time.monotonic() - since)
+    return sample_of(answer.json(), source.tier, what, index, time.monotonic() - since)
 
 
 def sample_of(
@@ -133,8 +155,52 @@ def sample_of(
     )
 
 
+def missing(
+    forms: Sequence[Asked], indices: range, tier: str, path: Path
+) -> list[tuple[Asked, int]]:
+    """Return what a bank of a tier lacks, draw after draw.
+
+    A last row that was cut off when an earlier run was stopped is taken off the file.
+    """
+    known: set[tuple[str, str, str, int]] = set()
+    if path.exists():
+        written = path.read_bytes()
+        whole = written.rfind(b"\n") + 1
+        if whole < len(written):
+            with path.open("r+b") as bank:
+                bank.truncate(whole)
+        known = {(s.tier, s.prompt, s.form, s.index) for s in read_bank(path)}
+    return [
+        (form, index)
+        for index in indices
+        for form in forms
+        if (tier, form.prompt.id, form.form, index) not in known
+    ]
+
+
 def main(argv: Sequence[str] | None = None) -> None:
     """Record what is missing."""
+    given = _parser().parse_args(argv)
+    source = Source(
+        worker=given.worker,
+        tier=given.tier,
+        model=given.model,
+        temperature=given.temperature,
+        max_tokens=given.max_tokens,
+        concurrency=given.concurrency,
+    )
+    names = given.forms.split(",")
+    prompts = prompts_of(given.prompts, given.counts, given.seed)
+    forms = [form for form in asked(prompts) if form.form in names]
+    first, last = map(int, given.samples.split(":"))
+    todo = missing(forms, range(first, last), source.tier, given.out)
+    with given.out.open("ab") as out:
+        if out.tell() == 0:
+            out.write(orjson.dumps({"schema": SCHEMA}) + b"\n")
+        asyncio.run(record(source, todo, out))
+
+
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m loadtest.recording", description=__doc__)
     option = parser.add_argument
     option("--worker", required=True, help="its address, without /v1")
@@ -149,26 +215,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     option("--concurrency", type=int, default=32, help="samples in flight")
     option("--seed", type=int, default=0, help="of the order of prompts")
     option("--out", type=Path, required=True, help="bank, .jsonl")
-    given = parser.parse_args(argv)
-    known = (
-        {(s.prompt, s.form, s.index) for s in read_bank(given.out)} if given.out.exists() else set()
-    )
-    first, last = map(int, given.samples.split(":"))
-    forms = [
-        f
-        for f in asked(prompts_of(given.prompts, given.counts, given.seed))
-        if f.form in given.forms.split(",")
-    ]
-    todo = [
-        (form, index)
-        for index in range(first, last)
-        for form in forms
-        if (form.prompt.id, form.form, index) not in known
-    ]
-    with given.out.open("ab") as out:
-        if out.tell() == 0:
-            out.write(orjson.dumps({"schema": SCHEMA}) + b"\n")
-        asyncio.run(record(given, todo, out))
+    return parser
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -44,6 +45,7 @@ from loadtest.tasks import Prompt
 PRICES = {"small": Price(0.05, 0.10), "large": Price(0.30, 0.60)}
 LIMITS = BudgetLimits(64, 1_000_000, 3600.0)
 GATE_ACCURACY = 0.8
+FOLDS = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,42 +68,47 @@ class Replay:
 
 
 async def replayed(replay: Replay, sandbox: Sandbox, grades: Grades) -> list[dict[str, Any]]:
-    """Return one row for every arm, prompt and repeat; to be run on a virtual loop."""
+    """Return one row for every arm, prompt and repeat; to be run on a virtual loop.
+
+    Each repeat of a prompt is one permutation of its samples for all arms, so that arms are
+    compared on the same luck and none depends on which others are replayed.
+    """
     rng = Random(replay.seed)
     tiers = {
         name: ReplayBackend((s for s in replay.samples if s.tier == name), rng) for name in PRICES
     }
-    folds = [_gateway(tiers, sandbox, profile, rng) for profile in _profiles(replay, grades)]
+    folds = [_gateway(tiers, sandbox, profile, rng) for profile in profiles_of(replay, grades)]
     rows: list[dict[str, Any]] = []
     for number, prompt in enumerate(replay.prompts):
-        for name in replay.arms:
-            arm = ARMS[name]
-            if prompt.task not in arm.tasks:
-                continue
-            for repeat in range(replay.repeats):
-                for backend in tiers.values():
-                    backend.shuffle()
-                row = await _episode(folds[number % 2], prompt, arm)
-                rows.append(
-                    {"arm": name, "prompt": prompt.id, "task": prompt.task, "repeat": repeat, **row}
-                )
+        arms = [name for name in replay.arms if prompt.task in ARMS[name].tasks]
+        for name, repeat in product(arms, range(replay.repeats)):
+            rng.seed(f"{replay.seed} {prompt.id} {repeat}")
+            for backend in tiers.values():
+                backend.shuffle()
+            asked = {"arm": name, "prompt": prompt.id, "task": prompt.task, "repeat": repeat}
+            rows.append(asked | await _episode(folds[number % FOLDS], prompt, ARMS[name]))
         print(f"{number + 1} of {len(replay.prompts)} prompts", end="\r", flush=True)
     return rows
 
 
-def _profiles(replay: Replay, grades: Grades) -> list[list[SignalProfile]]:
-    """Return the small model's profile for each half of the prompts, fitted on the other half."""
-    half = {prompt.id: number % 2 for number, prompt in enumerate(replay.prompts)}
-    known = {prompt.id: prompt for prompt in replay.prompts}
+def profiles_of(replay: Replay, grades: Grades) -> list[list[SignalProfile]]:
+    """Return the small model's profile for each fold of the prompts, fitted on the other fold.
+
+    A prompt's fold is the parity of its place. The list is empty where the other fold has too few
+    samples.
+    """
+    places = {prompt.id: (number % FOLDS, prompt) for number, prompt in enumerate(replay.prompts)}
+    known = [
+        (s, *places[s.prompt])
+        for s in replay.samples
+        if s.tier == "small" and s.form == "reasoning" and s.prompt in places
+    ]
     profiles = []
-    for fold in (0, 1):
-        other = [
-            s
-            for s in replay.samples
-            if s.tier == "small" and s.form == "reasoning" and half.get(s.prompt, fold) != fold
-        ]
-        right = {(s.prompt, s.text): grades.right(known[s.prompt], s.text) for s in other}
-        profiles.append(profile_of(other, right, model="small-model", accuracy=GATE_ACCURACY))
+    for fold in range(FOLDS):
+        others = [(s, prompt) for s, its, prompt in known if its != fold]
+        right = {(s.prompt, s.text): grades.right(prompt, s.text) for s, prompt in others}
+        samples = [s for s, _ in others]
+        profiles.append(profile_of(samples, right, model="small-model", accuracy=GATE_ACCURACY))
         print(f"fold {fold}: {profiles[-1]}")
     return profiles
 
@@ -167,7 +174,10 @@ def _assertions(prompt: Prompt) -> list[str]:
 
 
 def spent(outcome: Outcome) -> dict[str, Any]:
-    """Return what an answer cost: samples, tokens by tier and purpose, dollars."""
+    """Return what an answer cost: samples, tokens by tier and purpose, dollars.
+
+    `failures` counts samples that were asked for and that the bank does not hold.
+    """
     tokens: dict[str, int] = {}
     for charge in outcome.charges:
         key = f"{charge.tier} {charge.purpose}"
@@ -181,6 +191,7 @@ def spent(outcome: Outcome) -> dict[str, Any]:
         "stop": outcome.stop_reason,
         "saved": dict(outcome.saved),
         "degraded": list(outcome.degraded),
+        "failures": len(outcome.failures),
     }
 
 
@@ -198,8 +209,43 @@ def _own_loop() -> Iterator[asyncio.AbstractEventLoop]:
         loop.close()
 
 
+@contextmanager
+def _recorded_sandbox() -> Iterator[RecordedSandbox]:
+    """Start a real sandbox for a virtual loop."""
+    with _own_loop() as home:
+        sandbox: BubblewrapSandbox = BubblewrapConfig().build()
+        asyncio.run_coroutine_threadsafe(sandbox.start(), home).result()
+        try:
+            yield RecordedSandbox(sandbox, home)
+        finally:
+            asyncio.run_coroutine_threadsafe(sandbox.close(), home).result()
+
+
 def main(argv: Sequence[str] | None = None) -> None:
     """Replay and write the rows."""
+    given = _parser().parse_args(argv)
+    samples = [sample for path in given.bank for sample in read_bank(path)]
+    prompts = prompts_of(given.prompts, given.counts, given.seed)
+    Random(given.seed).shuffle(prompts)
+    arms = [name.strip() for name in given.arms.split(",")]
+    if unknown := [name for name in arms if name not in ARMS]:
+        raise SystemExit(f"--arms: {unknown[0]} is none of {', '.join(ARMS)}")
+    replay = Replay(samples, prompts, arms, given.repeats, given.seed)
+    grades = Grades(given.out.with_suffix(".grades.json"))
+    with _recorded_sandbox() as sandbox:
+        rows = run_virtually(replayed(replay, sandbox, grades))
+    by_id = {prompt.id: prompt for prompt in prompts}
+    with given.out.open("w", encoding="utf-8") as out:
+        for row in rows:
+            right = grades.right(by_id[row["prompt"]], row.pop("text"))
+            out.write(json.dumps({**row, "right": right}) + "\n")
+    grades.save()
+    print(f"{len(rows)} rows: {given.out}")
+    if lacking := sum(row["failures"] for row in rows):
+        print(f"{lacking} samples were asked for that the bank does not hold")
+
+
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m loadtest.replay", description=__doc__)
     option = parser.add_argument
     option("--bank", type=Path, action="append", required=True, help="banks, .jsonl or .jsonl.gz")
@@ -209,27 +255,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     option("--repeats", type=int, default=4, help="permutations of each prompt's samples")
     option("--seed", type=int, default=0)
     option("--out", type=Path, required=True, help="rows, .jsonl")
-    given = parser.parse_args(argv)
-    samples = [sample for path in given.bank for sample in read_bank(path)]
-    prompts = prompts_of(given.prompts, given.counts, given.seed)
-    Random(given.seed).shuffle(prompts)
-    arms = [name.strip() for name in given.arms.split(",")]
-    replay = Replay(samples, prompts, arms, given.repeats, given.seed)
-    grades = Grades(given.out.with_suffix(".grades.json"))
-    with _own_loop() as home:
-        sandbox: BubblewrapSandbox = BubblewrapConfig().build()
-        asyncio.run_coroutine_threadsafe(sandbox.start(), home).result()
-        try:
-            rows = run_virtually(replayed(replay, RecordedSandbox(sandbox, home), grades))
-        finally:
-            asyncio.run_coroutine_threadsafe(sandbox.close(), home).result()
-    by_id = {prompt.id: prompt for prompt in prompts}
-    with given.out.open("w", encoding="utf-8") as out:
-        for row in rows:
-            right = grades.right(by_id[row["prompt"]], row.pop("text"))
-            out.write(json.dumps({**row, "right": right}) + "\n")
-    grades.save()
-    print(f"{len(rows)} rows: {given.out}")
+    return parser
 
 
 if __name__ == "__main__":

@@ -24,6 +24,7 @@ from loadtest.tasks import Prompt
 
 NUMBERS = frozenset({"gsm8k"})
 CODE = frozenset({"humaneval", "mbpp"})
+FEWEST = 20  # samples to fit a profile on
 EVERYTHING = NUMBERS | CODE | {"p3"}
 
 
@@ -92,10 +93,11 @@ def strategies_of(
 def profile_of(
     samples: Sequence[Sample], right: Mapping[tuple[str, str], bool], *, model: str, accuracy: float
 ) -> list[SignalProfile]:
-    """Fit a model's signal profile on samples whose correctness is known; none on fewer than 20.
+    """Fit a model's signal profile on samples whose correctness is known.
 
-    The gate opens at the least confidence from which samples are right at least at `accuracy`,
-    on at least 20 of them; it stays shut where there is none.
+    There is none on fewer than 20 samples, or on such that are all alike. The gate opens at the
+    least confidence from which samples are right at least at `accuracy`, on at least 20 of them;
+    it stays shut where there is none.
 
     Args:
         samples: One model's, at one prompt form.
@@ -105,15 +107,16 @@ def profile_of(
     """
     seen = [(tail_confidence(s.token_logprobs), right[s.prompt, s.text]) for s in samples]
     known = sorted(((c, ok) for c, ok in seen if c is not None), reverse=True)
-    if len(known) < 20:
+    values = [value for value, _ in known]
+    if len(known) < FEWEST or values[0] == values[-1]:
         return []
     gate: float | None = None
     hits = 0
     for count, (value, ok) in enumerate(known, start=1):
         hits += ok
-        if count >= 20 and hits / count >= accuracy:
+        tied = value in values[count : count + 1]  # all of one confidence pass, or none
+        if count >= FEWEST and not tied and hits / count >= accuracy:
             gate = value
-    values = [value for value, _ in known]
     spread = pstdev(values)
     return [SignalProfile(model=model, mean=fmean(values), deviation=spread, accept_above=gate)]
 

@@ -22,6 +22,7 @@ from loadtest.client import percentile
 from loadtest.intervals import paired_bootstrap
 
 Row = dict[str, Any]
+RESAMPLES = 2000
 _TIERS = ("small", "large")
 
 
@@ -31,6 +32,22 @@ def by_prompt(rows: Iterable[Row]) -> dict[str, float]:
     for row in rows:
         seen.setdefault(row["prompt"], []).append(float(row["right"]))
     return {prompt: fmean(values) for prompt, values in seen.items()}
+
+
+def paces(text: str) -> dict[str, float]:
+    """Return the seconds a token of every tier from `tier=seconds,...`.
+
+    Raises:
+        SystemExit: A tier is missing or no number is given for it.
+    """
+    pairs = [part.partition("=") for part in text.split(",")]
+    try:
+        pace = {tier.strip(): float(seconds) for tier, _, seconds in pairs}
+    except ValueError as error:
+        raise SystemExit(f"--seconds-per-token: give tier=seconds,...: {error}") from error
+    if absent := [tier for tier in _TIERS if tier not in pace]:
+        raise SystemExit(f"--seconds-per-token: give {absent[0]}=SECONDS, too")
+    return pace
 
 
 def table(rows: Sequence[Row], pace: Mapping[str, float], rng: random.Random) -> list[Row]:
@@ -46,7 +63,7 @@ def table(rows: Sequence[Row], pace: Mapping[str, float], rng: random.Random) ->
 
 def _line(rows: Sequence[Row], pace: Mapping[str, float], rng: random.Random) -> Row:
     shares = list(by_prompt(rows).values())
-    low, high = paired_bootstrap(shares, rng, resamples=2000)
+    low, high = paired_bootstrap(shares, rng, resamples=RESAMPLES)
     tokens = {tier: fmean(_tokens(row, tier) for row in rows) for tier in _TIERS}
     latencies = [row["latency_s"] for row in rows]
     return {
@@ -82,18 +99,14 @@ def differences(rows: Sequence[Row], base: str, rng: random.Random) -> list[Row]
             ours = by_prompt(row for row in mine if row["arm"] == arm)
             pairs = [ours[prompt] - theirs[prompt] for prompt in ours if prompt in theirs]
             if pairs:
-                low, high = paired_bootstrap(pairs, rng, resamples=2000)
-                lines.append(
-                    {
-                        "task": task,
-                        "arm": arm,
-                        "minus": base,
-                        "difference": fmean(pairs),
-                        "low": low,
-                        "high": high,
-                    }
-                )
+                compared = {"task": task, "arm": arm, "minus": base}
+                lines.append(compared | _difference(pairs, rng))
     return lines
+
+
+def _difference(pairs: Sequence[float], rng: random.Random) -> Row:
+    low, high = paired_bootstrap(pairs, rng, resamples=RESAMPLES)
+    return {"n": len(pairs), "difference": fmean(pairs), "low": low, "high": high}
 
 
 def markdown(lines: Sequence[Row]) -> str:
@@ -119,8 +132,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--base", action="append", default=None, help="arms to compare with")
     given = parser.parse_args(argv)
     rows = [json.loads(line) for path in given.rows for line in path.read_text().splitlines()]
-    pairs = (part.split("=") for part in given.seconds_per_token.split(","))
-    pace = {tier: float(seconds) for tier, seconds in pairs}
+    pace = paces(given.seconds_per_token)
     rng = random.Random(0)
     lines = table(rows, pace, rng)
     compared = [d for base in given.base or () for d in differences(rows, base, rng)]

@@ -54,6 +54,25 @@ def test_last_number_is_canonical(text, canonical):
 
 
 @pytest.mark.parametrize(
+    ("text", "canonical"),
+    [
+        (r"He should do \boxed{18} more vlogs to complete the 72 vlogs.", "18"),
+        (r"First \boxed{7}, so \boxed{1\frac{1}{2}} of 4.", "3/2"),
+        (r"\boxed{\$1{,}200} in 12 months", "1200"),
+        (r"The answer is \boxed{18} of 72.", "18"),
+        (r"The answer is 20. Check: \boxed{18} of 72.", "18"),
+        (r"\boxed{18} at first. The answer is 20 of 72.", "20"),
+        ("\\boxed{18} of 72\n#### 20", "20"),
+        (r"\boxed{18} of 72 is the answer: done", "18"),
+        (r"\boxed{x + y} of 72", "72"),
+        (r"\boxed{18", "18"),
+    ],
+)
+def test_a_boxed_number_comes_before_the_last_number_unless_a_phrase_follows(text, canonical):
+    assert extract(text, "number") == Answer("number", canonical)
+
+
+@pytest.mark.parametrize(
     "text", ["", "no digits", "1/0", "1e999999999", "9" * 5000, "1e99999999999999", "\\frac{1}{0}"]
 )
 def test_numbers_that_are_none_or_traps_are_not_read(text):

@@ -35,9 +35,10 @@ def extract(text: str, form: AnswerForm = "auto") -> Answer | None:
     r"""Find the answer a text ends on, or None when it holds none of that form.
 
     "auto" tries the last \boxed{}, the last fenced code block, a phrase naming a choice, the last
-    number. "number" prefers what follows "####" or "the answer is"; percent sign, currency and
-    thousands separators are dropped, fractions and decimals become lowest terms. Python code is
-    compared without comments and layout. "text" is the whole text, case and spacing folded.
+    number. "number" prefers what follows "####" or "the answer is", or stands in a box, whichever
+    comes last; percent sign, currency and thousands separators are dropped, fractions and decimals
+    become lowest terms. Python code is compared without comments and layout. "text" is the whole
+    text, case and spacing folded.
     """
     tail = text[-TAIL:]
     match form:
@@ -125,13 +126,21 @@ _NUMBER_SPELLING = ("\u2212", "-"), ("\\!", ""), ("\\,", ""), ("{,}", ","), ("\\
 
 
 def _number(text: str) -> Answer | None:
+    content, end = _last_box(text)
+    boxed = _box_answer(content)
+    if boxed and boxed.form == "number":
+        return _phrased(_plain_numbers(text[end:])) or boxed
     plain = _plain_numbers(text)
+    numerals = list(_NUMERAL.finditer(plain))
+    return _phrased(plain) or (_number_answer(numerals[-1]) if numerals else None)
+
+
+def _phrased(plain: str) -> Answer | None:
     for sentence in _answer_sentences(plain):
         result = _NUMERAL.search(sentence.rsplit("=", 1)[-1]) or _NUMERAL.search(sentence)
         if result:
             return _number_answer(result)
-    numerals = list(_NUMERAL.finditer(plain))
-    return _number_answer(numerals[-1]) if numerals else None
+    return None
 
 
 def _answer_sentences(text: str) -> list[str]:
@@ -181,7 +190,10 @@ _UNIT = re.compile(r"\\(?:text|mathrm|mbox)\{[^{}]*\}(?:\^\{?[0-9]\}?)?[\s.]*$")
 
 
 def _boxed(text: str) -> Answer | None:
-    content = _last_boxed(text)
+    return _box_answer(_last_box(text)[0])
+
+
+def _box_answer(content: str) -> Answer | None:
     canonical = _plain_latex(content)
     if letter := re.fullmatch(r"\(?([A-J])[).]*", canonical):
         return Answer("choice", letter[1])
@@ -203,8 +215,8 @@ def _plain_latex(formula: str) -> str:
     return formula
 
 
-def _last_boxed(text: str) -> str:
-    """Return what the last complete box holds, matching all braces in one pass."""
+def _last_box(text: str) -> tuple[str, int]:
+    """Return what the last complete box holds and where it ends, matching braces in one pass."""
     closes: dict[int, int] = {}
     opened: list[int] = []
     for brace in re.finditer(r"\\[{}\\]|[{}]", text):
@@ -213,7 +225,9 @@ def _last_boxed(text: str) -> str:
         elif brace[0] == "}" and opened:
             closes[opened.pop()] = brace.start()
     boxes = [box.end() for box in re.finditer(r"\\(?:boxed|fbox)\{", text)]
-    return next((text[at : closes[at - 1]] for at in reversed(boxes) if at - 1 in closes), "")
+    whole = ((at, closes[at - 1]) for at in reversed(boxes) if at - 1 in closes)
+    start, end = next(whole, (0, 0))
+    return text[start:end], end
 
 
 # --- choices and code ------------------------------------------------------------------------

@@ -17,7 +17,7 @@ from tests.api.conftest import (
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
-ALL_SAMPLES = {"strategy": "self_consistency", "verifier": {"kind": "majority"}}
+ALL_SAMPLES = {"strategy": "self_consistency", "verifier": {"kind": "exact", "answer": "4"}}
 
 
 @dataclass(frozen=True, slots=True)

@@ -70,7 +70,7 @@ def a_pair(
         a_tier(b._tier, b, price=PRICES[b._tier], continues=True, context_length=500)
         for b in backends
     ]
-    return a_run(*tiers, **facts), backends  # type: ignore[arg-type]
+    return a_run(*tiers, **facts), backends
 
 
 async def answered(strategy: Strategy, run: Run) -> Outcome | EntrouteError:

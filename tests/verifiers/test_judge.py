@@ -80,11 +80,12 @@ async def test_identical_candidates_are_judged_once_and_charged_as_verifying() -
 
 
 async def test_failures_and_an_empty_budget_are_abstentions() -> None:
-    run = a_run(a_tier("small", fails(WorkerFailed("w", "broke"))), budget=a_budget(max_calls=1))
+    backend = fails(WorkerFailed("http://10.0.0.7", "broke"))
+    run = a_run(a_tier("small", backend), budget=a_budget(max_calls=1))
     verifier = build_verifier({"kind": "judge"}, verifier_parts(run=run))
     verdicts = await verifier.score(a_request(), [a_completion(t) for t in ("a", "b", " ")])
     assert [verdict.abstained for verdict in verdicts] == [True] * 3
     reasons = [verdict.reason for verdict in verdicts]
-    assert "broke" in reasons[0]
+    assert reasons[0] == "the call to tier 'small' failed: its workers did not answer"
     assert "max_calls" in reasons[1]
     assert reasons[2] == "the candidate is empty"

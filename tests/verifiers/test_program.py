@@ -73,7 +73,7 @@ async def test_what_the_answer_prints_is_no_verdict() -> None:
         (Execution("timeout"), 0, "ran longer than 10 s"),
         (Execution("killed", error="out of memory"), 0, "the program failed: out of memory"),
         (Execution("ok", stdout="nothing"), 0, "it ended early"),
-        (SandboxUnavailable("no room"), None, "no room"),
+        (SandboxUnavailable("http://box: no room"), None, "the sandbox cannot run it"),
     ],
 )
 async def test_what_does_not_end_by_itself_scores_zero_and_a_dead_sandbox_abstains(

@@ -154,7 +154,7 @@ async def test_a_sandbox_that_cannot_run_is_an_abstention() -> None:
     sandbox = FakeSandbox(lambda _: SandboxUnavailable("no room"))
     (verdict,) = await judged(ADD, sandbox=sandbox)
     assert verdict.abstained
-    assert "no room" in verdict.reason
+    assert verdict.reason == "the sandbox cannot run it"
 
 
 @pytest.mark.parametrize(

@@ -162,7 +162,9 @@ class Worker:
         url = self.url + wire.path_of(call)
         try:
             return await self._session.post(url, data=body, headers=self.headers)
-        except aiohttp.ServerDisconnectedError:
+        except aiohttp.ClientConnectionError as error:
+            if not _was_stale(error):
+                raise
             return await self._session.post(url, data=body, headers=self.headers)
 
     async def _chunks(
@@ -235,6 +237,17 @@ class Worker:
         if status >= _SERVER_ERROR or status < 400:  # noqa: PLR2004 - redirects are no answers
             raise WorkerFailed(self.url, detail)
         raise WorkerRejected(self.url, message, status=status, param=param, code=code)
+
+
+def _was_stale(error: aiohttp.ClientError) -> bool:
+    """Whether a connection was closed before a byte of an answer came, or of the call went out.
+
+    aiohttp says the latter, "Cannot write to closing transport", by an error of its own, which is
+    the cause of another where the body was not sent. A reset by the worker is neither: it may have
+    begun to answer.
+    """
+    closed = (aiohttp.ServerDisconnectedError, aiohttp.ClientConnectionResetError)
+    return isinstance(error, closed) or isinstance(error.__cause__, closed)
 
 
 def error_of(body: bytes) -> tuple[str, str | None, str | None]:

@@ -125,7 +125,8 @@ async def _draw(run: Run, draw: Draw, manner: Manner) -> None:
     async with Fanout() as fanout:
         fruitful = -1
         while True:
-            step = manner.rule.step(draw)
+            # At the deadline nothing is begun or settled, but what is ready still arrives.
+            step = Step() if draw.stop == "deadline" else manner.rule.step(draw)
             if step.stop is not None:
                 draw.stop, draw.answer = step.stop, step.answer
                 break
@@ -140,7 +141,6 @@ async def _draw(run: Run, draw: Draw, manner: Manner) -> None:
         draw.live = 0
         for call in draw.calls:
             run.ledger.release(call)  # what was cancelled before it began has spent nothing
-    _note_deadline(draw)
 
 
 async def _begin(run: Run, draw: Draw, manner: Manner, fanout: Fanout, wanted: int) -> None:
@@ -229,6 +229,8 @@ async def _arrived(run: Run, draw: Draw, manner: Manner, fanout: Fanout) -> bool
     if not isinstance(arrival, Completion):
         draw.failures.append(arrival)
         draw.failed.add(key)
+        if isinstance(arrival, DeadlineExceeded):
+            draw.stop = "deadline"
         return True
     draw.done.append(arrival)
     try:
@@ -240,12 +242,6 @@ async def _arrived(run: Run, draw: Draw, manner: Manner, fanout: Fanout) -> bool
         draw.votes = (*draw.votes, late)
         return False
     return True
-
-
-def _note_deadline(draw: Draw) -> None:
-    missed = any(isinstance(failure, DeadlineExceeded) for failure in draw.failures)
-    if missed and draw.stop in {"exhausted", "budget"}:
-        draw.stop = "deadline"
 
 
 def saved_tokens(run: Run, draw: Draw) -> dict[str, int]:

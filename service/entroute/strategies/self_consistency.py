@@ -90,7 +90,11 @@ class SelfConsistency:
         if judge is not None:
             try:
                 async with until_deadline(run):
-                    verdicts = weighted(draw.votes, await judge.score(run.request, draw.done))
+                    judged = await judge.score(run.request, draw.done)
             except TimeoutError:
                 draw.stop = "deadline"
+            else:
+                verdicts = weighted(draw.votes, judged)
+                if all(verdict.abstained for verdict in judged):
+                    run.trace.degrade("verifier")
         return vote_outcome(run, self.name, draw, verdicts, (judge or voter).name)

@@ -18,6 +18,9 @@ from entroute.verifiers.parts import VerifierParts
 MAX_SOURCE = 65_536
 """Characters of a candidate's text that are searched for code, from its end."""
 
+NOT_RUN = "the sandbox cannot run it"
+"""Why verifiers abstain without one; where it is and what it said is the operator's business."""
+
 _FENCE = re.compile(r"(?m)^[ \t]{0,12}```([^\n`]*)$")
 
 

@@ -79,6 +79,7 @@ class Judge:
         self._tier = tier
         self._rubric = rubric
         self._scale = scale
+        self._known: dict[str, Verdict] = {}
 
     async def score(
         self, request: ChatRequest, candidates: Sequence[Completion]
@@ -88,7 +89,7 @@ class Judge:
         async def judge(text: str) -> Verdict:
             return await self._judge(request, text)
 
-        return await each_once([text_of(candidate) for candidate in candidates], judge)
+        return await each_once([text_of(candidate) for candidate in candidates], judge, self._known)
 
     async def _judge(self, request: ChatRequest, text: str) -> Verdict:
         if not text.strip():

@@ -45,16 +45,24 @@ def quoted(text: str) -> str:
 
 
 async def each_once(
-    keys: Sequence[K], judge: Callable[[K], Awaitable[Verdict]]
+    keys: Sequence[K], judge: Callable[[K], Awaitable[Verdict]], known: dict[K, Verdict]
 ) -> tuple[Verdict, ...]:
-    """Judge every distinct key once, all of them concurrently; one verdict a key, same order."""
+    """Judge every distinct key once, all of them concurrently; one verdict a key, same order.
+
+    `known` holds the verdicts on earlier samples of the same request: strategies show samples as
+    they arrive, and equal ones are not paid for again. An abstention is not kept, since a call
+    that failed may be answered the next time.
+    """
 
     async def judged(key: K) -> Verdict:
         return await judge(key)
 
+    new = [key for key in dict.fromkeys(keys) if key not in known]
     async with asyncio.TaskGroup() as group:
-        tasks = {key: group.create_task(judged(key)) for key in dict.fromkeys(keys)}
-    return tuple(tasks[key].result() for key in keys)
+        tasks = {key: group.create_task(judged(key)) for key in new}
+    verdicts = {key: task.result() for key, task in tasks.items()}
+    known.update((key, verdict) for key, verdict in verdicts.items() if not verdict.abstained)
+    return tuple(verdicts.get(key) or known[key] for key in keys)
 
 
 async def asked(
@@ -65,7 +73,16 @@ async def asked(
         call = run.reserve(tier, "verify", request=request, top_logprobs=top_logprobs)
         return await tier.backend.complete(call)
     except (BudgetExhausted, CallFailed, DeadlineExceeded, WorkerRejected) as error:
-        return abstained(f"the call to tier '{tier.name}' failed: {quoted(str(error))}")
+        return abstained(f"the call to tier '{tier.name}' failed: {quoted(_told(error))}")
+
+
+def _told(error: Exception) -> str:
+    """Return what clients may read of a failure: workers' addresses are the operator's business."""
+    if isinstance(error, WorkerRejected):
+        return error.message
+    if isinstance(error, CallFailed):
+        return "its workers did not answer"
+    return str(error)
 
 
 def named_tier(run: Run, name: str) -> Tier:

@@ -12,6 +12,7 @@ from entroute.protocols import Run, Sandbox
 from entroute.types import ChatRequest, Completion
 from entroute.verifiers.code import (
     MAX_SOURCE,
+    NOT_RUN,
     code_blocks,
     code_of,
     functions,
@@ -101,7 +102,7 @@ class Program:
     """Scores 1 when the predicate returns exactly True, else 0; so does what runs too long.
 
     Identical answers are run once, each in a process of its own together with the predicate.
-    Abstains where the sandbox cannot run.
+    Abstains where the sandbox cannot run, which is noted as degraded.
 
     Args:
         run: The request, for its random choices.
@@ -124,12 +125,14 @@ class Program:
         self._source = source
         self._mode = mode
         self._timeout_s = timeout_s
+        self._known: dict[str, Verdict] = {}
 
     async def score(
         self, request: ChatRequest, candidates: Sequence[Completion]
     ) -> tuple[Verdict, ...]:
         """Run all distinct answers concurrently. See `Verifier.score`."""
-        return await each_once([candidate.content for candidate in candidates], self._judge)
+        texts = [candidate.content for candidate in candidates]
+        return await each_once(texts, self._judge, self._known)
 
     async def _judge(self, whole: str) -> Verdict:
         mode, text, maker = _given(whole[-MAX_SOURCE:], self._mode)
@@ -139,8 +142,9 @@ class Program:
         facts["whole"] = whole[-MAX_SOURCE:]
         try:
             report = await reported(self._sandbox, self._run.rng, _PROGRAM, facts, self._timeout_s)
-        except SandboxUnavailable as error:
-            return abstained(f"the sandbox cannot run: {quoted(str(error))}")
+        except SandboxUnavailable:
+            self._run.trace.degrade("sandbox")
+            return abstained(NOT_RUN)
         if report.execution.status == "timeout":
             return Verdict(0.0, f"ran longer than {self._timeout_s:g} s")
         said = report.lines[-1] if report.lines else {}

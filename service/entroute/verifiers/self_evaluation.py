@@ -67,6 +67,7 @@ class SelfEvaluation:
     def __init__(self, run: Run, tier: Tier | None) -> None:
         self._run = run
         self._tier = tier
+        self._known: dict[tuple[str, str], Verdict] = {}
 
     async def score(
         self, request: ChatRequest, candidates: Sequence[Completion]
@@ -76,7 +77,8 @@ class SelfEvaluation:
         async def judge(key: tuple[str, str]) -> Verdict:
             return await self._judge(request, *key)
 
-        return await each_once([(text_of(c), self._tier_of(c)) for c in candidates], judge)
+        keys = [(text_of(c), self._tier_of(c)) for c in candidates]
+        return await each_once(keys, judge, self._known)
 
     def _tier_of(self, candidate: Completion) -> str:
         return candidate.tier if self._tier is None else self._tier.name

@@ -9,7 +9,7 @@ from entroute.errors import InvalidRequest, SandboxUnavailable
 from entroute.evidence import Verdict
 from entroute.protocols import Run, Sandbox
 from entroute.types import ChatRequest, Completion
-from entroute.verifiers.code import Report, code_of, needed_sandbox, reported
+from entroute.verifiers.code import NOT_RUN, Report, code_of, needed_sandbox, reported
 from entroute.verifiers.judging import abstained, each_once, quoted
 from entroute.verifiers.parts import VerifierParts
 from entroute.verifiers.unit_tests import MAX_TESTS, read_tests
@@ -87,7 +87,8 @@ class UnitTests:
     """Scores passed tests / all tests, in [0, 1]; code that runs too long scores 0.
 
     Identical code is run once, in one process unless a test kills it: then the tests after that
-    one run in a fresh process, five processes at most. Abstains where the sandbox cannot run.
+    one run in a fresh process, five processes at most. Abstains where the sandbox cannot run, which
+    is noted as degraded.
 
     Args:
         run: The request, for its random choices.
@@ -113,6 +114,7 @@ class UnitTests:
         self._tests = tuple(tests)
         self._entry_point = entry_point
         self._timeout_s = timeout_s
+        self._known: dict[str, Verdict] = {}
 
     async def score(
         self, request: ChatRequest, candidates: Sequence[Completion]
@@ -120,7 +122,7 @@ class UnitTests:
         """Run all distinct codes concurrently. See `Verifier.score`."""
         names = (self._entry_point,) if self._entry_point else ()
         codes = [code_of(candidate.content, names) for candidate in candidates]
-        return await each_once(codes, self._judge)
+        return await each_once(codes, self._judge, self._known)
 
     async def _judge(self, code: str) -> Verdict:
         if not code.strip():
@@ -140,8 +142,9 @@ class UnitTests:
                 if len(errors) >= len(self._tests):
                     break
                 errors.append(ended.error or "the process ended")
-        except SandboxUnavailable as error:
-            return abstained(f"the sandbox cannot run: {quoted(str(error))}")
+        except SandboxUnavailable:
+            self._run.trace.degrade("sandbox")
+            return abstained(NOT_RUN)
         return self._verdict(errors[: len(self._tests)])
 
     async def _report(self, code: str, tests: Sequence[str]) -> Report:
