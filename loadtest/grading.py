@@ -6,7 +6,6 @@ sandbox against an attacker: it can still read files and reach the network.
 """
 
 import os
-import re
 import secrets
 import signal
 import subprocess
@@ -15,7 +14,8 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-_FENCE = re.compile(r"```[ \t]*([A-Za-z0-9_+-]*)[ \t]*\n(.*?)(?:```|\Z)", re.DOTALL)
+from entroute.code import code_blocks, defining
+
 _RUNNER = """\
 import resource, runpy, sys
 cpu, memory, file = (int(text) for text in sys.argv[2:5])
@@ -42,17 +42,13 @@ class Limits:
 
 
 def code_of(answer: str, entry_point: str) -> str:
-    """Return the code in an answer: the first block that defines a function, else the longest.
+    """Return the code in an answer: the last block that defines a function, else the longest.
 
     An answer without a fenced block is taken whole.
     """
-    blocks = [match.group(2) for match in _FENCE.finditer(answer)]
-    if not blocks:
-        return answer
-    for block in blocks:
-        if f"def {entry_point}" in block:
-            return block
-    return max(blocks, key=len)
+    blocks = code_blocks(answer)
+    found = defining(blocks, [entry_point])
+    return found[-1] if found else max(blocks, key=len, default=answer)
 
 
 def passes(program: str, limits: Limits | None = None) -> bool:

@@ -12,7 +12,7 @@ import json
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
 from random import Random
@@ -176,14 +176,15 @@ def _assertions(prompt: Prompt) -> list[str]:
 def spent(outcome: Outcome) -> dict[str, Any]:
     """Return what an answer cost: samples, tokens by tier and purpose, dollars.
 
-    `failures` counts samples that were asked for and that the bank does not hold.
+    `failures` counts samples that were asked for and that the bank does not hold; they are no
+    `calls`.
     """
     tokens: dict[str, int] = {}
     for charge in outcome.charges:
         key = f"{charge.tier} {charge.purpose}"
         tokens[key] = tokens.get(key, 0) + charge.usage.completion_tokens
     return {
-        "calls": len(outcome.charges),
+        "calls": len(outcome.charges) - len(outcome.failures),
         "tokens": tokens,
         "prompt_tokens": outcome.usage.prompt_tokens,
         "usd": sum(charge.cost_usd for charge in outcome.charges),
@@ -224,7 +225,7 @@ def _recorded_sandbox() -> Iterator[RecordedSandbox]:
 def main(argv: Sequence[str] | None = None) -> None:
     """Replay and write the rows."""
     given = _parser().parse_args(argv)
-    samples = [sample for path in given.bank for sample in read_bank(path)]
+    samples = [_paced(s, given.pace) for path in given.bank for s in read_bank(path)]
     prompts = prompts_of(given.prompts, given.counts, given.seed)
     Random(given.seed).shuffle(prompts)
     arms = [name.strip() for name in given.arms.split(",")]
@@ -245,6 +246,22 @@ def main(argv: Sequence[str] | None = None) -> None:
         print(f"{lacking} samples were asked for that the bank does not hold")
 
 
+def _paced(sample: Sample, pace: Mapping[str, float]) -> Sample:
+    """Return a sample that takes so long a token: a record may have shared its machine."""
+    if sample.tier not in pace:
+        return sample
+    return replace(sample, latency_s=len(sample.tokens) * pace[sample.tier])
+
+
+def pace_of(text: str) -> dict[str, float]:
+    """Read `tier=seconds,...`.
+
+    Raises:
+        ValueError: It is written otherwise.
+    """
+    return {tier: float(seconds) for tier, seconds in (p.split("=") for p in text.split(","))}
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m loadtest.replay", description=__doc__)
     option = parser.add_argument
@@ -252,6 +269,7 @@ def _parser() -> argparse.ArgumentParser:
     option("--prompts", type=Path, required=True, help="folder of the benchmarks' .jsonl.gz files")
     option("--counts", default="gsm8k=70,humaneval=50,mbpp=40,p3=40", help="as recorded")
     option("--arms", default=",".join(ARMS), help=f"of {', '.join(ARMS)}")
+    option("--pace", type=pace_of, default={}, help="tier=seconds a token, not as recorded")
     option("--repeats", type=int, default=4, help="permutations of each prompt's samples")
     option("--seed", type=int, default=0)
     option("--out", type=Path, required=True, help="rows, .jsonl")

@@ -55,6 +55,7 @@ ARMS: dict[str, Arm] = {
     "adaptive_consistency .90": Arm("adaptive90", tasks=NUMBERS),
     "esc": Arm("esc", tasks=NUMBERS),
     "reasc": Arm("reasc", tasks=NUMBERS),
+    "reasc never up": Arm("reasc_down", tasks=NUMBERS),
     "cot_pot": Arm("cot_pot", tasks=NUMBERS),
     "program_first": Arm("program_first", tasks=NUMBERS),
     "verify_then_escalate": Arm("verify_then_escalate", tasks=CODE),
@@ -80,6 +81,9 @@ def strategies_of(
         "adaptive90": AdaptiveConsistencyConfig(samples=16, level=0.9).build(parts),
         "esc": EscConfig(samples=15).build(parts),
         "reasc": ReascConfig(samples=16, profiles=tuple(profiles)).build(parts),
+        "reasc_down": ReascConfig(samples=16, give_up_after=0, profiles=tuple(profiles)).build(
+            parts
+        ),
         "cot_pot": CotPotConfig().build(parts),
         "program_first": ProgramFirstConfig().build(parts),
         "verify_then_escalate": VerifyThenEscalateConfig().build(parts),

@@ -88,6 +88,7 @@ class FakeVerifier:
 
     name = "fake"
     top_logprobs: int | None = None
+    compares = False
 
     def __init__(self, scores: Mapping[str, float]) -> None:
         self._scores = scores

@@ -1,5 +1,6 @@
 """The command line: `entroute serve | check | sandbox | models`."""
 
+import asyncio
 import os
 import sys
 from collections.abc import Iterator, Sequence
@@ -10,7 +11,6 @@ from typing import Annotated, NoReturn
 import typer
 import uvicorn
 import yaml
-from pydantic import SecretStr, ValidationError
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -27,10 +27,10 @@ from entroute.app import check_keys
 from entroute.embedded.catalogue import CATALOGUE, find
 from entroute.embedded.weights import Weights, default_directory
 from entroute.errors import ConfigurationError, EntrouteError
-from entroute.loading import load
-from entroute.sandbox import BubblewrapConfig
+from entroute.loading import load, load_sandbox, read_key
 from entroute.sandbox.server import create_server
 from entroute.serving import serve as run_server
+from entroute.serving import try_out
 from entroute.settings import LOOPBACK, Settings, TierSettings
 from entroute.telemetry.logs import configure_logs
 
@@ -106,7 +106,7 @@ def check(config: ConfigOption = None) -> None:
 @app.command()
 def sandbox(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="Port to listen on.")] = 8200,
+    port: Annotated[int, typer.Option(help="Port to listen on.")] = 8090,
     config: Annotated[
         Path | None, typer.Option("--config", "-c", help="YAML file of bubblewrap's settings.")
     ] = None,
@@ -117,12 +117,9 @@ def sandbox(
     """Serve a sandbox for gateways on other machines: it runs programs that models wrote."""
     if host not in LOOPBACK and key_file is None:
         raise ConfigurationError(f"--host {host} is reachable from other machines: give --key-file")
-    try:
-        fields = yaml.safe_load(config.read_text(encoding="utf-8")) if config else {}
-        settings = BubblewrapConfig.model_validate({"kind": "bubblewrap"} | (fields or {}))
-        key = SecretStr(key_file.read_text(encoding="utf-8").strip()) if key_file else None
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, ValidationError, TypeError) as error:
-        raise ConfigurationError(f"sandbox: {error}") from error
+    settings = load_sandbox(config)
+    key = None if key_file is None else read_key(key_file)
+    asyncio.run(try_out(settings.build()))
     uvicorn.run(create_server(settings.build(), api_key=key), host=host, port=port)
 
 

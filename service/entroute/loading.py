@@ -5,9 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import ValidationError
+from pydantic import SecretStr, ValidationError
 
 from entroute.errors import ConfigurationError
+from entroute.sandbox import BubblewrapConfig
 from entroute.settings import Settings, with_default_kinds
 
 PREFIX = "ENTROUTE_"
@@ -50,6 +51,31 @@ def load(path: Path | None, environment: Mapping[str, str]) -> Settings:
         raise ConfigurationError(described(error, data, path)) from None
 
 
+def load_sandbox(path: Path | None) -> BubblewrapConfig:
+    """Return the settings of a sandbox server, the defaults without a file.
+
+    Raises:
+        ConfigurationError: The file cannot be read, or keys are wrong; every one is named.
+    """
+    data = {} if path is None else _read(path, "memory_mib: 512")
+    try:
+        return BubblewrapConfig.model_validate({"kind": "bubblewrap", **data})
+    except ValidationError as error:
+        raise ConfigurationError(described(error, data, path)) from None
+
+
+def read_key(path: Path) -> SecretStr:
+    """Return the key that a file holds.
+
+    Raises:
+        ConfigurationError: The file cannot be read, or is empty.
+    """
+    key = _text(path).strip()
+    if not key:
+        raise ConfigurationError(f"{path}: holds no key")
+    return SecretStr(key)
+
+
 def described(error: ValidationError, data: Any, path: Path | None) -> str:
     """Return one line a wrong key: its path and what is wrong, never its value."""
     lines = []
@@ -87,18 +113,24 @@ def _place(location: Sequence[int | str], data: Any) -> str:
     return ".".join(parts)
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _text(path: Path) -> str:
     try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+        return path.read_text(encoding="utf-8")
     except OSError as error:
         raise ConfigurationError(f"{path}: {error.strerror or error}") from error
     except UnicodeDecodeError as error:
         raise ConfigurationError(f"{path}: not UTF-8: {error.reason}") from error
+
+
+def _read(path: Path, example: str = "tiers: [...]") -> dict[str, Any]:
+    text = _text(path)
+    try:
+        data = yaml.safe_load(text)
     except yaml.YAMLError as error:
         # Not chained and not quoted: the parser's words hold the line, which may hold a secret.
         raise ConfigurationError(f"{path}: not valid YAML{_where(error)}") from None
     if not isinstance(data, dict):
-        raise ConfigurationError(f"{path}: must be a mapping of settings, such as 'tiers: [...]'")
+        raise ConfigurationError(f"{path}: must be a mapping of settings, such as '{example}'")
     return data
 
 

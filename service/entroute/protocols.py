@@ -54,11 +54,7 @@ class Cache(Protocol):
         ...
 
     async def put(self, key: str, outcome: Outcome) -> None:
-        """Store an outcome.
-
-        Raises:
-            CacheUnavailable: As `get`.
-        """
+        """Store an outcome; raises as `get`."""
         ...
 
     async def close(self) -> None:
@@ -127,6 +123,11 @@ class Verifier(Protocol):
     @property
     def top_logprobs(self) -> int | None:
         """Alternatives a token it must see in candidates, None where it needs none."""
+        ...
+
+    @property
+    def compares(self) -> bool:
+        """Whether a candidate's score depends on the others."""
         ...
 
     async def score(
@@ -280,10 +281,7 @@ class Run:
         request: ChatRequest | None = None,
         partial: str = "",
     ) -> bool:
-        """Whether the budget holds an answer on `tier` if `without` were cancelled now.
-
-        The answer is to the client's request or to another, and may go on with a partial one.
-        """
+        """Whether an answer on `tier`, as `reserve` has it, fits if `without` were cancelled."""
         return self.ledger.affords(
             tier.name,
             request or self.request,

@@ -16,6 +16,7 @@ from entroute.app import check_keys, create_app
 from entroute.embedded.engine import Engine
 from entroute.embedded.weights import Weights
 from entroute.errors import ConfigurationError
+from entroute.sandbox.server import StartedSandbox
 from entroute.settings import Settings, TierSettings
 
 
@@ -81,6 +82,8 @@ async def _run(
     engines: Mapping[str, Engine],
     ready: Callable[[str], None],
 ) -> None:
+    if settings.sandbox is not None:
+        await try_out(settings.sandbox.build())
     async with _running(engines.values()):
         urls = {name: engine.url for name, engine in engines.items()}
         app = create_app(settings, engine_urls=urls)
@@ -95,6 +98,20 @@ async def _run(
         )
         url = f"http://{settings.server.host}:{listener.getsockname()[1]}"
         await _Server(config, app, lambda: ready(url)).serve([listener])
+
+
+async def try_out(sandbox: StartedSandbox) -> None:
+    """Start a sandbox and close it again, before a server that starts another one of its kind.
+
+    What is wrong is then one message: inside the server it would be a traceback.
+
+    Raises:
+        ConfigurationError: It cannot be started.
+    """
+    try:
+        await sandbox.start()
+    finally:
+        await sandbox.close()
 
 
 def listening(host: str, port: int) -> socket.socket:

@@ -16,6 +16,7 @@ from entroute.routing import PolicyConfig, ThresholdConfig
 from entroute.sandbox import SandboxConfig
 from entroute.spending import BudgetLimits, Price
 from entroute.strategies import DEFAULT_STRATEGIES, StrategyConfig
+from entroute.strategies.cascade import CascadeConfig
 from entroute.verifiers.reward_endpoint import RewardEndpoint
 
 Name = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/-]*$")]
@@ -233,6 +234,7 @@ class Settings(_Strict):
         if len(set(rewards)) < len(rewards):
             raise ValueError("rewards: a name is given twice")
         self._check_policy()
+        self._check_thresholds()
         if self.server.host not in LOOPBACK and not (
             self.auth or self.server.allow_unauthenticated
         ):
@@ -256,3 +258,12 @@ class Settings(_Strict):
         tiers = [tier.name for tier in self.tiers]
         if not isinstance(policy, ThresholdConfig) and policy.tier not in {None, *tiers}:
             raise ValueError(f"policy.tier: no tier is named '{policy.tier}'; {tiers} are")
+
+    def _check_thresholds(self) -> None:
+        tiers = [tier.name for tier in self.tiers]
+        for place, config in enumerate(self.strategies):
+            named = config.thresholds if isinstance(config, CascadeConfig) else {}
+            for name in sorted(named.keys() - set(tiers)):
+                raise ValueError(
+                    f"strategies.{place}.thresholds: no tier is named '{name}'; {tiers} are"
+                )

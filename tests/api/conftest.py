@@ -132,7 +132,7 @@ async def http() -> AsyncIterator[httpx.AsyncClient]:
 
 @pytest_asyncio.fixture(**SESSION)
 async def shared_gateway(fake_workers: Workers) -> AsyncIterator[str]:
-    settings = base_settings(fake_workers, server={"keep_alive_s": 0.1})
+    settings = base_settings(fake_workers, server={"keep_alive_s": 0.4})
     async with serving(settings) as url:
         yield url
 

@@ -10,8 +10,8 @@ import pytest_asyncio
 from openai.types.chat import ChatCompletionUserMessageParam
 
 from entroute.strategies import DEFAULT_STRATEGIES
-from tests.api.conftest import Client, Serve, Workers, base_settings, client_of
-from tests.api.ways import BUBBLEWRAP, SUM, WAYS, Way, every_way, idle, scripted
+from tests.api.conftest import Client, Workers, base_settings, client_of
+from tests.api.ways import BUBBLEWRAP, WAYS, Way, every_way, idle, scripted
 from tests.gateway_process import serving
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")

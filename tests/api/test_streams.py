@@ -170,7 +170,7 @@ async def test_reasoning_streams_beside_the_content(gateway: Client, workers: Wo
 async def test_keep_alive_comments_come_while_samples_are_compared(
     gateway: Client, workers: Workers
 ):
-    await workers.small.script(ttft_ms=450, answer="The answer is 4.")
+    await workers.small.script(ttft_ms=1500, answer="The answer is 4.")
     events = await gateway.events(entroute={"strategy": "self_consistency"})
     assert events.comments >= 2
     assert events.text == "The answer is 4."
@@ -178,7 +178,7 @@ async def test_keep_alive_comments_come_while_samples_are_compared(
 
 
 async def test_the_sdk_reads_a_stream_with_keep_alives(gateway: Client, workers: Workers):
-    await workers.small.script(ttft_ms=250, answer="The answer is 4.")
+    await workers.small.script(ttft_ms=900, answer="The answer is 4.")
     stream = await gateway.sdk.chat.completions.create(
         model="small",
         messages=ASK,

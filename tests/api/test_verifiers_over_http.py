@@ -150,8 +150,12 @@ async def test_unknown_names_are_answered_with_the_known_ones(sandboxed: Client)
     assert all(kind in unknown.json()["error"]["message"] for kind in KNOWN_VERIFIERS)
 
 
-REFUSED = [
-    *((kind, {"n": 2}, {}, "n") for kind in (*VOTING, "best_of_n", "rejection", "self_refine")),
+Refused = tuple[str, dict[str, Any], dict[str, Any], str]
+"""A strategy, fields and entroute options of a request that it refuses, and the field named."""
+
+REFUSED: list[Refused] = [
+    *((kind, {"n": 2}, {}, "n") for kind in (*VOTING, "best_of_n", "self_refine")),
+    ("rejection", {"n": 2}, {"verifier": EXACT}, "n"),
     *((kind, {"temperature": 0}, {}, "temperature") for kind in (*VOTING, "best_of_n")),
     *(
         (kind, {}, {"verifier": EXACT}, "entroute.verifier")
@@ -174,21 +178,13 @@ REFUSED = [
 
 
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
-@pytest.mark.parametrize(("kind", "fields", "options", "param"), REFUSED, ids=str)
+@pytest.mark.parametrize("refused", REFUSED, ids=str)
 async def test_a_strategy_refuses_what_it_cannot_honour(
-    sandboxed: Client,
-    workers: Workers,
-    kind: str,
-    fields: dict[str, Any],
-    options: dict[str, Any],
-    param: str,
-    *,
-    stream: bool,
+    sandboxed: Client, workers: Workers, refused: Refused, *, stream: bool
 ) -> None:
-    given = {"rejection": {"verifier": EXACT}} if param == "n" else {}
-    entroute = {"strategy": kind, **given.get(kind, {}), **options}
-    body = {"model": "auto", **fields, "stream": stream}
-    response = await sandboxed.chat(SUM, **body, entroute=entroute)
+    kind, fields, options, param = refused
+    body = {"model": "auto", **fields, "stream": stream, "entroute": {"strategy": kind, **options}}
+    response = await sandboxed.chat(SUM, **body)
     assert response.status_code == 400
     error = response.json()["error"]
     assert (error["type"], error["param"]) == ("invalid_request_error", param)
@@ -252,8 +248,7 @@ async def test_a_judge_that_says_nothing_of_use_costs_quality_not_the_answer(
 ) -> None:
     await workers.large.script(rules=[], answer="I would rather talk about the weather.")
     options = judged(BLIND[kind], strategy)
-    body = {"entroute": options, "stream": stream}
-    response = await sandboxed.chat(SUM, **body)
+    response = await sandboxed.chat(SUM, entroute=options, stream=stream)
     assert response.status_code == 200
     text, shown = read(response, stream=stream)
     assert text == SAID

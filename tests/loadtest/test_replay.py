@@ -164,7 +164,7 @@ def test_a_prompt_without_examples_is_answered_plainly_where_a_client_would_judg
 def test_samples_that_the_bank_does_not_hold_are_counted() -> None:
     (prompt,) = sums(1)
     row = row_of(drawn(prompt, number(0)), prompt, "self_consistency 4")
-    assert (row["right"], row["failures"]) == (True, 3)
+    assert (row["right"], row["calls"], row["failures"]) == (True, 1, 3)
 
 
 MIXED = [
@@ -214,6 +214,20 @@ def test_the_command_replays_with_the_real_sandbox_and_keeps_its_grades(
     assert all("text" not in row for row in rows)
     assert len(json.loads(out.with_suffix(".grades.json").read_text())) == 3
     assert "8 rows" in capsys.readouterr().out
+
+
+def test_a_pace_takes_the_place_of_what_was_recorded(tmp_path: Path) -> None:
+    folder, bank = folder_of(tmp_path, 1), tmp_path / "small.jsonl"
+    write_bank(bank, drawn(sums(1)[0], number(0), tokens=20))
+    out = tmp_path / "rows.jsonl"
+    line = f"--bank {bank} --prompts {folder} --counts gsm8k=1 --repeats 1 --out {out}"
+    main([*line.split(), "--arms", "single small", "--pace", "small=.5,large=2"])
+    (row,) = map(json.loads, out.read_text().splitlines())
+    assert row["latency_s"] == 10.0
+
+
+def test_every_arm_can_be_named_on_the_command_line() -> None:
+    assert [name for name in ARMS if "," in name or name != name.strip()] == []
 
 
 def test_an_unknown_arm_is_named(tmp_path: Path) -> None:

@@ -8,14 +8,14 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from entroute.errors import WorkerFailed
-from entroute.protocols import Run, Streams
+from entroute.protocols import Run
 from entroute.strategies.adaptive_consistency import (
     AdaptiveConsistency,
     AdaptiveConsistencyConfig,
 )
 from entroute.uncertainty import beta_settled, leading_votes, lossless_settled, votes_needed
-from tests.builders import a_budget, a_request, a_run, a_tier, refused, settle
-from tests.fakes import FakeVerifier, strategy_parts, voter
+from tests.builders import a_budget, a_run, a_tier, settle
+from tests.fakes import strategy_parts
 from tests.scripted import FakeBackend, Script, fails, hangs, says
 
 FAILED = WorkerFailed("w", "answered 500")
@@ -138,26 +138,6 @@ async def test_samples_needed_by_nobody_are_cancelled() -> None:
     assert outcome.choices[0].content == "It is 1."
     assert (len(outcome.candidates), outcome.stop_reason) == (3, "settled")
     assert backend.running == 0
-
-
-async def test_leaving_cancels_every_sample() -> None:
-    backend, run = drawing(hangs(after=1))
-    task = asyncio.create_task(strategy().run(run))
-    await settle()
-    assert backend.running == 4
-    task.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await task
-    assert backend.running == 0
-
-
-def test_what_it_cannot_honour_is_named() -> None:
-    made, tier = strategy(), a_tier("small")
-    assert not isinstance(made, Streams)
-    assert refused(made, a_run(tier, request=a_request(n=2))) == "n"
-    assert refused(made, a_run(tier, request=a_request(temperature=0.0))) == "temperature"
-    assert refused(made, a_run(tier, verifier=FakeVerifier({}))) == "entroute.verifier"
-    assert refused(made, a_run(tier, verifier=voter())) is None
 
 
 @pytest.mark.parametrize(

@@ -12,9 +12,10 @@ from entroute.evidence import Verdict
 from entroute.protocols import Run, Streams
 from entroute.strategies.best_of_n import BestOfN, BestOfNConfig
 from entroute.types import ChatRequest, Completion
-from tests.builders import a_budget, a_request, a_run, a_tier, refused, settle
+from tests.builders import a_budget, a_request, a_run, a_tier, refused
 from tests.fakes import FakeVerifier, strategy_parts, voter
 from tests.scripted import FakeBackend, Script, fails, hangs, says, unsure
+from tests.strategies.leaving import leave
 
 FAILED = WorkerFailed("w", "answered 500")
 
@@ -172,15 +173,18 @@ async def test_a_short_budget_draws_fewer_and_none_is_refused() -> None:
     assert backend.calls == []
 
 
+async def test_a_judge_that_compares_ends_nothing_early() -> None:
+    judge = FakeVerifier({"a": 1.0, "b": 0.2, "c": 0.3})
+    judge.compares = True
+    backend, run = drawing(says("a"), says("b"), says("c"), verifier=judge)
+    outcome = await strategy(3).run(run)
+    assert (outcome.choices[0].content, outcome.stop_reason) == ("a", "exhausted")
+    assert (len(backend.calls), len(outcome.candidates)) == (3, 3)
+
+
 async def test_leaving_cancels_every_sample() -> None:
     backend, run = drawing(hangs(after=1))
-    task = asyncio.create_task(strategy().run(run))
-    await settle()
-    assert backend.running == 4
-    task.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await task
-    assert backend.running == 0
+    await leave(strategy(), run, backend, live=4)
     assert len(run.ledger.charges) == 4
 
 

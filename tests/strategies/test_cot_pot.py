@@ -283,4 +283,4 @@ async def test_programs_see_only_their_own_code() -> None:
     sandbox = FakeSandbox(executed)
     _, run = drawing(answers(42), prints(42))
     await cot_pot(sandbox).run(run)
-    assert sandbox.sources == ["\nprint(42)\n"]
+    assert sandbox.sources == ["print(42)\n"]

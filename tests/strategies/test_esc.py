@@ -1,4 +1,3 @@
-import asyncio
 from collections.abc import Sequence
 from typing import Any
 
@@ -8,11 +7,11 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from entroute.errors import WorkerFailed
-from entroute.protocols import Run, Streams
+from entroute.protocols import Run
 from entroute.strategies.esc import Esc, EscConfig
-from tests.builders import a_budget, a_request, a_run, a_tier, refused, settle
-from tests.fakes import FakeVerifier, strategy_parts, voter
-from tests.scripted import FakeBackend, Script, fails, hangs, says
+from tests.builders import a_budget, a_run, a_tier
+from tests.fakes import strategy_parts
+from tests.scripted import FakeBackend, Script, fails, says
 
 FAILED = WorkerFailed("w", "answered 500")
 
@@ -133,26 +132,6 @@ async def test_a_short_budget_cuts_the_window() -> None:
     outcome = await strategy().run(run)
     assert (len(backend.calls), outcome.stop_reason) == (4, "budget")
     assert outcome.choices[0].content == "It is 42."
-
-
-async def test_leaving_cancels_every_sample() -> None:
-    backend = FakeBackend(hangs(after=1))
-    task = asyncio.create_task(strategy().run(a_run(a_tier("small", backend))))
-    await settle()
-    assert backend.running == 5
-    task.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await task
-    assert backend.running == 0
-
-
-def test_what_it_cannot_honour_is_named() -> None:
-    made, tier = strategy(), a_tier("small")
-    assert not isinstance(made, Streams)
-    assert refused(made, a_run(tier, request=a_request(n=2))) == "n"
-    assert refused(made, a_run(tier, request=a_request(temperature=0.0))) == "temperature"
-    assert refused(made, a_run(tier, verifier=FakeVerifier({}))) == "entroute.verifier"
-    assert refused(made, a_run(tier, verifier=voter())) is None
 
 
 @pytest.mark.parametrize(

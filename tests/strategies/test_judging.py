@@ -10,12 +10,11 @@ from entroute.strategies.judging import (
     OneByOne,
     Unjudged,
     as_they_come,
-    judges_alone,
     silenced,
 )
 from entroute.types import ChatRequest, Completion
 from tests.builders import a_completion, a_request
-from tests.fakes import FakeVerifier, voter
+from tests.fakes import FakeVerifier
 from tests.scripted import coin, token
 
 
@@ -49,11 +48,9 @@ async def test_a_candidate_is_judged_once_whatever_the_order() -> None:
     assert await judge.score(a_request(), []) == ()
 
 
-@pytest.mark.parametrize("name", ["majority", "self_certainty", "weighted"])
-async def test_a_verifier_that_compares_waits_for_all(name: str) -> None:
+async def test_a_verifier_that_compares_waits_for_all() -> None:
     verifier = FakeVerifier({"a": 1.0})
-    verifier.name, verifier.top_logprobs = name, 20
-    assert not judges_alone(verifier)
+    verifier.compares, verifier.top_logprobs = True, 20
     waiting = as_they_come(verifier)
     assert isinstance(waiting, Unjudged)
     assert waiting.top_logprobs == 20
@@ -61,8 +58,6 @@ async def test_a_verifier_that_compares_waits_for_all(name: str) -> None:
 
 
 def test_any_other_verifier_is_asked_at_once() -> None:
-    assert judges_alone(FakeVerifier({}))
-    assert not judges_alone(voter())
     judge = as_they_come(FakeVerifier({}))
     assert isinstance(judge, OneByOne)
     assert (judge.name, judge.top_logprobs) == ("fake", None)

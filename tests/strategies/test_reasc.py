@@ -1,3 +1,4 @@
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -5,11 +6,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from entroute.confidence import tail_confidence
+from entroute.errors import WorkerFailed
 from entroute.protocols import Run
 from entroute.strategies.reasc import Reasc, ReascConfig, SignalProfile
-from tests.builders import a_completion, a_request, a_run, a_tier, refused
+from tests.builders import a_budget, a_completion, a_request, a_run, a_tier, refused
 from tests.fakes import FakeVerifier, strategy_parts
-from tests.scripted import SURE, UNSURE, FakeBackend, Script, coin, hangs, says, token
+from tests.scripted import SURE, UNSURE, FakeBackend, Script, coin, fails, hangs, says, token
 
 SURE_NATS = tail_confidence([coin(SURE)]) or 0.0
 """C_t of a sure token: its improbable alternative makes it high."""
@@ -89,6 +91,56 @@ async def test_what_is_no_longer_needed_is_cancelled() -> None:
     purposes = [charge.purpose for charge in run.ledger.charges]
     assert purposes.count("discarded") == 3
     assert backend.running == 0
+
+
+def pair(small: Sequence[Script], large: Script, **facts: Any) -> tuple[FakeBackend, Run]:
+    backend = FakeBackend(*small)
+    return backend, a_run(a_tier("small", backend), a_tier("large", large), **facts)
+
+
+ALL_DIFFERENT = [says_that(1), says_that(2), says("Hm."), says_that(4)]
+
+
+async def test_where_the_first_samples_all_differ_the_next_tier_answers() -> None:
+    backend, run = pair(ALL_DIFFERENT, says_that(42))
+    outcome = await reasc().run(run)
+    assert (outcome.choices[0].content, outcome.tier) == ("The answer is 42.", "large")
+    assert (outcome.stop_reason, len(backend.calls)) == ("escalated", 3)
+    assert [(m.source, m.target, m.reason) for m in outcome.escalations] == [
+        ("small", "large", "rejected")
+    ]
+    assert len(outcome.candidates) == len(outcome.verdicts) == 4
+    purposes = [charge.purpose for charge in run.ledger.charges]
+    assert purposes == ["sample", "sample", "sample", "answer"]
+
+
+async def test_two_that_agree_are_voted_on() -> None:
+    backend, run = pair([says_that(1), says_that(42)], says_that(7))
+    outcome = await reasc().run(run)
+    assert (outcome.stop_reason, outcome.tier) == ("settled", "small")
+    assert len(backend.calls) > 3
+
+
+@pytest.mark.parametrize("facts", [{"pinned": "small"}, {}])
+async def test_it_votes_on_where_no_other_tier_may_answer(facts: dict[str, Any]) -> None:
+    tiers = [a_tier("small", FakeBackend(*ALL_DIFFERENT))]
+    if facts:
+        tiers.append(a_tier("large", says_that(42)))
+    outcome = await reasc(samples=4).run(a_run(*tiers, **facts))
+    assert (outcome.stop_reason, outcome.tier, len(outcome.candidates)) == ("exhausted", "small", 4)
+
+
+async def test_a_next_tier_that_fails_leaves_the_vote_standing() -> None:
+    _, run = pair(ALL_DIFFERENT, fails(WorkerFailed("w", "answered 500")))
+    outcome = await reasc().run(run)
+    assert (outcome.stop_reason, outcome.tier) == ("exhausted", "small")
+    assert run.trace.degraded == ["tier:large"]
+
+
+async def test_a_budget_without_room_for_the_next_tier_leaves_the_vote_standing() -> None:
+    _, run = pair(ALL_DIFFERENT, says_that(42), budget=a_budget(max_calls=3))
+    outcome = await reasc().run(run)
+    assert (outcome.stop_reason, outcome.tier) == ("budget", "small")
 
 
 @pytest.mark.parametrize(

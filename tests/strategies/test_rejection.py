@@ -16,6 +16,10 @@ from tests.strategies.programming import drawing, purposes, spent
 FAILED = WorkerFailed("w", "answered 500")
 JUDGE = FakeVerifier({"right": 1.0, "close": 0.9, "far": 0.2, "wrong": 0.0})
 
+EXACT = {"verifier": {"kind": "exact", "answer": "42"}}
+VOTE = {"verifier": {"kind": "majority"}}
+UNWEIGHTED = {"verifier": {"kind": "self_certainty"}, "weight": 0}
+
 
 def rejection(**facts: Any) -> Rejection:
     return RejectionConfig(**facts).build(strategy_parts())
@@ -198,9 +202,25 @@ def test_a_request_without_a_verifier_is_refused() -> None:
     assert refused(rejection(), run) == "entroute.verifier"
 
 
-def test_a_voter_is_no_judge() -> None:
-    _, run = drawing(says("right"), verifier=build_verifier({"kind": "majority"}, verifier_parts()))
-    assert refused(rejection(), run) == "entroute.verifier"
+@pytest.mark.parametrize(
+    ("option", "param"),
+    [
+        ({"kind": "majority"}, "entroute.verifier"),
+        ({"kind": "self_certainty"}, "entroute.verifier"),
+        (
+            {"kind": "weighted", "parts": [EXACT, {"verifier": {"kind": "majority"}}]},
+            "entroute.verifier",
+        ),
+        ({"kind": "weighted", "parts": [EXACT, UNWEIGHTED]}, None),
+        ({"kind": "weighted", "parts": [EXACT]}, None),
+        ({"kind": "exact", "answer": "42"}, None),
+    ],
+)
+def test_a_verifier_that_compares_samples_judges_no_single_one(
+    option: dict[str, Any], param: str | None
+) -> None:
+    _, run = drawing(says("right"), verifier=build_verifier(option, verifier_parts()))
+    assert refused(rejection(), run) == param
 
 
 def test_several_choices_are_refused_and_tools_are_not() -> None:

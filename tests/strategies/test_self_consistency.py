@@ -18,6 +18,7 @@ from entroute.verifiers.majority import Majority
 from tests.builders import a_budget, a_request, a_run, a_tier, settle
 from tests.fakes import FakeAlgebra, FakeVerifier, strategy_parts
 from tests.scripted import FakeBackend, Script, fails, hangs, says
+from tests.strategies.leaving import leave
 
 FAILED = WorkerFailed("w", "answered 500")
 
@@ -209,13 +210,7 @@ def test_temperature_zero_and_several_choices_are_refused_by_name() -> None:
 
 async def test_leaving_cancels_every_sample() -> None:
     backend, run = drawing(hangs(after=1))
-    task = asyncio.create_task(strategy().run(run))
-    await settle()
-    assert backend.running == 5
-    task.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await task
-    assert backend.running == 0
+    await leave(strategy(), run, backend, live=5)
     assert len(run.ledger.charges) == 5
 
 

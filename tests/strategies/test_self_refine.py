@@ -104,7 +104,7 @@ async def test_a_majority_verifier_is_the_voter() -> None:
 
 async def test_a_verifier_that_compares_is_asked_at_the_end() -> None:
     verifier = FakeVerifier({"a": 0.5, "b": 1.0, "c": 0.5})
-    verifier.name = "self_certainty"
+    verifier.compares = True
     backend, run = drawing(*map(says, "abc"), verifier=verifier)
     outcome = await strategy(rounds=3).run(run)
     assert (outcome.choices[0].content, outcome.stop_reason) == ("b", "exhausted")

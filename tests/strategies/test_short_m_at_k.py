@@ -1,4 +1,3 @@
-import asyncio
 import time
 from collections.abc import AsyncIterator
 from typing import Any
@@ -23,12 +22,12 @@ from tests.builders import (
     a_trace,
     read,
     refused,
-    settle,
     until,
 )
 from tests.fakes import FakeVerifier, strategy_parts
 from tests.reasoning_worker import ReasoningWorker, Thought, reasoning_worker
 from tests.scripted import FakeBackend, Script, fails, hangs, says
+from tests.strategies.leaving import leave
 
 FAILED = WorkerFailed("w", "answered 500")
 FOR_EVER = Thought(5_000)
@@ -103,13 +102,7 @@ async def test_fewer_begun_than_wanted_is_cut_by_the_budget() -> None:
 
 async def test_leaving_cancels_every_sample() -> None:
     backend, run = drawing(hangs(after=1))
-    task = asyncio.create_task(strategy().run(run))
-    await settle()
-    assert backend.running == 5
-    task.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await task
-    assert backend.running == 0
+    await leave(strategy(), run, backend, live=5)
 
 
 def test_what_it_cannot_honour_is_named() -> None:

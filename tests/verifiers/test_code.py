@@ -1,9 +1,7 @@
 from random import Random
 
-import pytest
-
 from entroute.execution import Execution
-from entroute.verifiers.code import code_blocks, code_of, reported
+from entroute.verifiers.code import code_of, reported
 from tests.fakes import FakeSandbox, executed
 
 SHORT = "def short():\n    return 1\n"
@@ -14,28 +12,17 @@ def fenced(code: str, language: str = "python") -> str:
     return f"Look:\n```{language}\n{code}```\n"
 
 
-@pytest.mark.parametrize(
-    ("text", "blocks"),
-    [
-        ("no block", []),
-        (fenced(SHORT) + fenced(LONG, "py"), [SHORT, LONG]),
-        (fenced(SHORT, "") + fenced(LONG, "text"), [SHORT]),
-        (fenced(SHORT, "Python title=a.py"), [SHORT]),
-        (f"```python\n{SHORT}", [SHORT]),
-        ("```\n\n```", []),
-        ("1. so:\n   ```python\n   def f():\n       pass\n   ```", ["def f():\n    pass\n"]),
-    ],
-)
-def test_blocks_of_python_are_found_in_order(text: str, blocks: list[str]) -> None:
-    assert [block.strip("\n") for block in code_blocks(text)] == [b.strip("\n") for b in blocks]
-
-
 def test_the_code_is_the_block_that_defines_a_name_else_the_longest_else_the_text() -> None:
     text = fenced(SHORT) + fenced(LONG)
     assert code_of(text, ("short",)).strip() == SHORT.strip()
     assert code_of(text, ("other",)).strip() == LONG.strip()
     assert code_of(text).strip() == LONG.strip()
     assert code_of("x = 1") == "x = 1"
+
+
+def test_a_block_in_a_list_loses_its_indentation() -> None:
+    text = "1. so:\n   ```python\n   def f():\n       pass\n   ```"
+    assert code_of(text, ("f",)) == "def f():\n    pass\n"
 
 
 def test_the_last_block_that_defines_a_name_wins() -> None:

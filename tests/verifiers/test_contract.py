@@ -109,6 +109,29 @@ async def test_the_order_of_candidates_is_the_order_of_verdicts(kind: str) -> No
 
 
 @pytest.mark.parametrize("kind", KNOWN_VERIFIERS)
+async def test_a_score_depends_on_other_candidates_exactly_where_it_compares(kind: str) -> None:
+    verifier = built(kind, a_run(a_tier("small", says("Score: 7"))))
+    surer = a_completion("41", logprobs=(coin(0.99), coin(0.99)), call_id=1)
+    sample = a_completion("42", logprobs=(coin(0.9), coin(0.6)), call_id=2)
+    (alone,) = await verifier.score(a_request(), [sample])
+    together = await verifier.score(a_request(), [surer, sample, surer])
+    assert (together[1].score != alone.score) == verifier.compares
+
+
+def test_a_combination_compares_where_one_of_its_parts_does() -> None:
+    part = {"verifier": {"kind": "exact", "answer": "42"}}
+    run = a_run(a_tier("small"))
+    for kind, weight, compares in [
+        ("majority", 1, True),
+        ("majority", 0, False),
+        ("judge", 1, False),
+    ]:
+        other = {"verifier": {"kind": kind}, "weight": weight}
+        option = {"kind": "weighted", "parts": [part, other]}
+        assert build_verifier(option, verifier_parts(run=run)).compares is compares
+
+
+@pytest.mark.parametrize("kind", KNOWN_VERIFIERS)
 def test_each_is_known_by_its_kind(kind: str) -> None:
     verifier = built(kind, a_run(a_tier("small")))
     assert verifier.name == kind

@@ -101,7 +101,7 @@ async def test_identical_code_is_run_once_in_one_run() -> None:
     sandbox = FakeSandbox(executed)
     verdicts = await judged(ADD, f"```\n{ADD}```", f"```py\n{ADD}```", sandbox=sandbox)
     assert [verdict.score for verdict in verdicts] == pytest.approx([2 / 3] * 3)
-    assert len(sandbox.sources) == 2
+    assert len(sandbox.sources) == 1
 
 
 def reports(source: str, *lines: dict[str, Any]) -> str:

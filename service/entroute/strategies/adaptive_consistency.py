@@ -5,12 +5,9 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from entroute.evidence import Outcome, Refusal
-from entroute.protocols import Run
-from entroute.strategies.drawing import Draw, Manner, Step, drawn
+from entroute.strategies.counted import CountedVote
+from entroute.strategies.drawing import Draw, Step
 from entroute.strategies.parts import StrategyParts
-from entroute.strategies.refusals import refuse_choices, refuse_cold
-from entroute.strategies.votes import refuse_judge, vote_outcome, voter_of
 from entroute.uncertainty import beta_settled, leading_votes, lossless_settled, votes_needed
 
 
@@ -58,7 +55,7 @@ class BetaRule:
         return Step(draw=min(boundary, self.most - len(draw.calls)))
 
 
-class AdaptiveConsistency:
+class AdaptiveConsistency(CountedVote):
     """Draws the fewest samples that could settle the vote, then as many more as it still needs.
 
     Args:
@@ -69,17 +66,3 @@ class AdaptiveConsistency:
     """
 
     name = "adaptive_consistency"
-
-    def __init__(self, rule: BetaRule, parts: StrategyParts) -> None:
-        self._rule = rule
-        self._voter = parts.voter
-
-    def supports(self, run: Run) -> Refusal | None:
-        """Refuse several choices, temperature 0 and weights that come after the vote."""
-        return refuse_choices(run) or refuse_cold(run) or refuse_judge(run)
-
-    async def run(self, run: Run) -> Outcome:
-        """Draw in waves, vote, cancel what is not needed. See `Strategy.run`."""
-        voter = voter_of(run, self._voter)
-        draw = await drawn(run, run.tier(run.decision.tier), Manner(self._rule, voter))
-        return vote_outcome(run, self.name, draw, draw.votes, voter.name)

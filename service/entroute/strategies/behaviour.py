@@ -9,7 +9,7 @@ import hashlib
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from entroute.strategies.programs import parsed
+from entroute.code import parsed
 
 _REFLECTIVE = frozenset({"eval", "exec", "globals", "locals", "vars", "getattr", "setattr", "dir"})
 _PREFIX = 12  # hexadecimal digits of a hash that are told

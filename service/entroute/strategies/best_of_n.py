@@ -8,13 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from entroute.evidence import Outcome, Refusal
 from entroute.protocols import Run, Verifier
 from entroute.strategies.drawing import Draw, Manner, Step, drawn
-from entroute.strategies.judging import (
-    Likelihood,
-    as_they_come,
-    judge_together,
-    judges_alone,
-    silenced,
-)
+from entroute.strategies.judging import Likelihood, as_they_come, judge_together, silenced
 from entroute.strategies.parts import StrategyParts
 from entroute.strategies.refusals import refuse_choices, refuse_cold
 from entroute.strategies.votes import vote_outcome
@@ -90,11 +84,11 @@ class BestOfN:
         """Draw, judge, cancel what is not needed. See `Strategy.run`."""
         given = run.verifier
         judge: Verifier = given or Likelihood()
-        waits = given is None or not judges_alone(given)
+        waits = given is None or given.compares
         rule = EnoughRule(self._samples, None if waits else self._enough)
         manner = Manner(rule, as_they_come(judge), judge.top_logprobs)
         draw = await drawn(run, run.tier(run.decision.tier), manner)
-        if not judges_alone(judge):
+        if judge.compares:
             await judge_together(run, draw, judge)
         if all(verdict.abstained for verdict in draw.votes):
             run.trace.degrade("verifier")

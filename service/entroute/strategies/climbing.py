@@ -5,9 +5,9 @@ from dataclasses import dataclass, field, replace
 
 from entroute.errors import BudgetExhausted, CallFailed, DeadlineExceeded, WorkerRejected
 from entroute.evidence import Escalation, Outcome, StopReason, Verdict
-from entroute.protocols import Run, Tier, Verifier
+from entroute.protocols import Run, Tier
 from entroute.strategies.drawing import Draw, Manner, Step, drawn, mark_chosen, saved_tokens
-from entroute.types import ChatRequest, Completion
+from entroute.types import Completion
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,38 +52,6 @@ class AcceptRule:
 def accepts(verdict: Verdict, accept: float = 1.0) -> bool:
     """Whether a verdict is one, and its score high enough."""
     return not verdict.abstained and verdict.score >= accept
-
-
-class Remembering:
-    """Shows a verifier each sample once: its verdict does not depend on the other samples.
-
-    Args:
-        verifier: Who judges.
-    """
-
-    def __init__(self, verifier: Verifier) -> None:
-        self._verifier = verifier
-        self._verdicts: dict[int, Verdict] = {}
-
-    @property
-    def name(self) -> str:
-        """See `Verifier.name`."""
-        return self._verifier.name
-
-    @property
-    def top_logprobs(self) -> int | None:
-        """See `Verifier.top_logprobs`."""
-        return self._verifier.top_logprobs
-
-    async def score(
-        self, request: ChatRequest, candidates: Sequence[Completion]
-    ) -> tuple[Verdict, ...]:
-        """Judge the samples that are new. See `Verifier.score`."""
-        fresh = [c for c in candidates if c.call_id not in self._verdicts]
-        verdicts = await self._verifier.score(request, fresh) if fresh else ()
-        for candidate, verdict in zip(fresh, verdicts, strict=True):
-            self._verdicts[candidate.call_id] = verdict
-        return tuple(self._verdicts[c.call_id] for c in candidates)
 
 
 @dataclass(slots=True)
@@ -172,6 +140,23 @@ async def _next_draw(run: Run, climb: Climb, tier: Tier, manner: Manner) -> Draw
     climb.moves = (*climb.moves, step)
     climb.draws.append(draw)
     return draw
+
+
+async def answered_above(run: Run, climb: Climb, manner: Manner) -> Completion | None:
+    """Have the next tier answer in the place of the last draw; None where that draw must do."""
+    tier = climb.draws[-1].tier
+    larger = higher(run, tier)
+    if larger is None:
+        return None
+    try:
+        draw = await raised(run, larger, manner)
+    except (CallFailed, WorkerRejected, BudgetExhausted, DeadlineExceeded) as error:
+        climb.failures.append(str(error))
+        climb.stop = ending(run, larger, error, "exhausted")
+        return None
+    climb.moves = (*climb.moves, Escalation(tier.name, larger.name, "rejected"))
+    climb.draws.append(draw)
+    return draw.done[0]
 
 
 def ending(run: Run, tier: Tier, error: Exception, before: StopReason) -> StopReason:

@@ -16,10 +16,11 @@ from entroute.strategies.behaviour import (
     digest,
     functional_hash,
 )
-from entroute.strategies.climbing import Climb, Remembering, climb_outcome
+from entroute.strategies.climbing import Climb, climb_outcome
 from entroute.strategies.drawing import Manner, drawn
 from entroute.strategies.examples import Examples, examples_in
 from entroute.strategies.inputs import generated_inputs
+from entroute.strategies.judging import OneByOne
 from entroute.strategies.parts import StrategyParts
 from entroute.strategies.programs import last_prompt
 from entroute.strategies.refusals import need_sandbox, refuse_choices, refuse_cold, refuse_tools
@@ -82,6 +83,11 @@ class ClusterJudge:
     tested: set[int] = field(default_factory=set)
     _reasons: dict[int, str] = field(default_factory=dict)
     _ran: dict[str, Tried] = field(default_factory=dict)
+
+    @property
+    def compares(self) -> bool:
+        """See `Verifier.compares`."""
+        return True
 
     @property
     def name(self) -> str:
@@ -203,5 +209,5 @@ class CodeCluster:
             run.trace.degrade("examples")
         mark = f"{run.rng.getrandbits(64):016x}"
         trial = Trial(run, self._sandbox, examples, self._config.wall_s, inputs, mark)
-        tests = Remembering(run.verifier) if run.verifier is not None else None
+        tests = OneByOne(run.verifier) if run.verifier is not None else None
         return ClusterJudge(trial, tests, self._config.score)

@@ -5,12 +5,12 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from entroute.errors import BudgetExhausted, CallFailed, DeadlineExceeded, WorkerRejected
+from entroute.errors import BudgetExhausted
 from entroute.evidence import Escalation, Outcome, Refusal, Verdict
 from entroute.protocols import Run, Verifier
 from entroute.strategies.base import may_move, move, until_deadline
-from entroute.strategies.climbing import Climb, climb_outcome, ending, higher, raised
-from entroute.strategies.drawing import Draw, Step
+from entroute.strategies.climbing import Climb, answered_above, climb_outcome, higher
+from entroute.strategies.drawing import Draw, Step, arrived, note_late
 from entroute.strategies.fanout import Fanout
 from entroute.strategies.parts import StrategyParts
 from entroute.strategies.plain import one_sample
@@ -25,7 +25,7 @@ from entroute.strategies.programs import (
 from entroute.strategies.prompting import with_line
 from entroute.strategies.refusals import need_sandbox, refuse_choices, refuse_tools
 from entroute.strategies.votes import refuse_judge, voter_of
-from entroute.types import Call, Completion, Delta
+from entroute.types import Call, Completion
 from entroute.uncertainty import beta_settled, leading_votes, lossless_settled, votes_needed
 
 PAIR = 2
@@ -109,7 +109,7 @@ class CotPot:
         draw = pool.draw
         climb = Climb([draw], draw.moves, draw.stop)
         if draw.stop == "escalated":
-            chosen = await self._above(run, climb, pool.voter) or self._best(pool)
+            chosen = await answered_above(run, climb, one_sample(pool.voter)) or self._best(pool)
         else:
             chosen = self._best(pool)
         outcome = climb_outcome(run, self.name, pool.voter.name, climb, chosen)
@@ -148,37 +148,26 @@ class CotPot:
                     await _begin(run, pool, fanout, step.draw)
                 if not draw.live or not await self._arrived(run, pool, fanout):
                     break
-                step = self._step(run, pool)
+                # At the deadline nothing is begun or settled, but what is ready still arrives.
+                step = Step() if draw.stop == "deadline" else self._step(run, pool)
                 draw.stop = step.stop or draw.stop
             draw.cancelled = await fanout.cancel()
             draw.live = 0
             for call in draw.calls:
                 run.ledger.release(call)  # what was cancelled before it began has spent nothing
-        late = any(isinstance(failure, DeadlineExceeded) for failure in draw.failures)
-        if late and draw.stop in {"exhausted", "budget"}:
-            draw.stop = "deadline"
 
     async def _arrived(self, run: Run, pool: _Pool, fanout: Fanout) -> bool:
         """Wait until a sample ends, run it if it is a program, and vote; False when time is up."""
         draw = pool.draw
-        while True:
-            key, arrival = await fanout.next()
-            if not isinstance(arrival, Delta):
-                break
-        draw.live = fanout.live
-        if not isinstance(arrival, Completion):
-            draw.failures.append(arrival)
-            draw.failed.add(key)
+        sample = await arrived(draw, fanout)
+        if sample is None:
             return True
-        draw.done.append(arrival)
         try:
-            pool.ballots.append(await self._ballot(run, pool, arrival))
+            pool.ballots.append(await self._ballot(run, pool, sample))
             async with until_deadline(run):
                 votes = await pool.voter.score(run.request, pool.ballots)
         except TimeoutError:
-            draw.stop = "deadline"
-            late = Verdict(0.0, "not compared before the deadline", abstained=True)
-            draw.votes = (*draw.votes, late)
+            note_late(draw)
             return False
         ran = (pool.ran.get(sample.call_id) for sample in draw.done)
         draw.votes = tuple(map(_told, votes, ran))
@@ -211,22 +200,6 @@ class CotPot:
             if larger is not None and run.affords(larger):
                 return Step(stop="escalated")
         return Step(draw=min(votes_needed(runner_up, level) - leader, draw.most - len(draw.calls)))
-
-    async def _above(self, run: Run, climb: Climb, voter: Verifier) -> Completion | None:
-        """Answer once on the next tier; None where it fails and what was drawn must do."""
-        tier = climb.draws[0].tier
-        larger = higher(run, tier)
-        if larger is None:
-            return None
-        try:
-            draw = await raised(run, larger, one_sample(voter))
-        except (CallFailed, WorkerRejected, BudgetExhausted, DeadlineExceeded) as error:
-            climb.failures.append(str(error))
-            climb.stop = ending(run, larger, error, "exhausted")
-            return None
-        climb.moves = (*climb.moves, Escalation(tier.name, larger.name, "rejected"))
-        climb.draws.append(draw)
-        return draw.done[0]
 
     def _best(self, pool: _Pool) -> Completion:
         """Return a sample with the most votes, one that reasons where there is one."""

@@ -221,27 +221,39 @@ def _reserved(run: Run, draw: Draw, manner: Manner, samples: int, share: int) ->
 
 async def _arrived(run: Run, draw: Draw, manner: Manner, fanout: Fanout) -> bool:
     """Wait until a sample ends and compare it with the others; False when time is up."""
+    if await arrived(draw, fanout) is None:
+        return True
+    try:
+        async with until_deadline(run):
+            draw.votes = await manner.voter.score(manner.request or run.request, draw.done)
+    except TimeoutError:
+        note_late(draw)
+        return False
+    return True
+
+
+async def arrived(draw: Draw, fanout: Fanout) -> Completion | None:
+    """Wait until a sample ends and note it; None where it failed."""
     while True:
         key, arrival = await fanout.next()
         if not isinstance(arrival, Delta):
             break
     draw.live = fanout.live
-    if not isinstance(arrival, Completion):
-        draw.failures.append(arrival)
-        draw.failed.add(key)
-        if isinstance(arrival, DeadlineExceeded):
-            draw.stop = "deadline"
-        return True
-    draw.done.append(arrival)
-    try:
-        async with until_deadline(run):
-            draw.votes = await manner.voter.score(manner.request or run.request, draw.done)
-    except TimeoutError:
+    if isinstance(arrival, Completion):
+        draw.done.append(arrival)
+        return arrival
+    draw.failures.append(arrival)
+    draw.failed.add(key)
+    if isinstance(arrival, DeadlineExceeded):
         draw.stop = "deadline"
-        late = Verdict(0.0, "not compared before the deadline", abstained=True)
-        draw.votes = (*draw.votes, late)
-        return False
-    return True
+    return None
+
+
+def note_late(draw: Draw) -> None:
+    """Note that the deadline passed before the latest sample was compared with the others."""
+    draw.stop = "deadline"
+    late = Verdict(0.0, "not compared before the deadline", abstained=True)
+    draw.votes = (*draw.votes, late)
 
 
 def saved_tokens(run: Run, draw: Draw) -> dict[str, int]:

@@ -5,12 +5,9 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from entroute.evidence import Outcome, Refusal
-from entroute.protocols import Run
-from entroute.strategies.drawing import Draw, Manner, Step, drawn
+from entroute.strategies.counted import CountedVote
+from entroute.strategies.drawing import Draw, Step
 from entroute.strategies.parts import StrategyParts
-from entroute.strategies.refusals import refuse_choices, refuse_cold
-from entroute.strategies.votes import refuse_judge, vote_outcome, voter_of
 
 
 class EscConfig(BaseModel):
@@ -56,7 +53,7 @@ class WindowRule:
         return Step(draw=min(self.window, self.most - len(draw.calls)))
 
 
-class Esc:
+class Esc(CountedVote):
     """Draws a window at a time and stops on the first that agrees with itself.
 
     Args:
@@ -67,17 +64,3 @@ class Esc:
     """
 
     name = "esc"
-
-    def __init__(self, rule: WindowRule, parts: StrategyParts) -> None:
-        self._rule = rule
-        self._voter = parts.voter
-
-    def supports(self, run: Run) -> Refusal | None:
-        """Refuse several choices, temperature 0 and weights that come after the vote."""
-        return refuse_choices(run) or refuse_cold(run) or refuse_judge(run)
-
-    async def run(self, run: Run) -> Outcome:
-        """Draw window by window. See `Strategy.run`."""
-        voter = voter_of(run, self._voter)
-        draw = await drawn(run, run.tier(run.decision.tier), Manner(self._rule, voter))
-        return vote_outcome(run, self.name, draw, draw.votes, voter.name)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from entroute.answers import TAIL
-from entroute.strategies.programs import parsed
+from entroute.code import parsed
 
 MAX_EXAMPLES = 32
 MAX_SOURCE = 1_000

@@ -9,25 +9,13 @@ from entroute.evidence import Verdict
 from entroute.protocols import Run, Verifier
 from entroute.strategies.base import until_deadline
 from entroute.strategies.drawing import Draw
-from entroute.strategies.votes import VOTER
 from entroute.types import ChatRequest, Completion, chosen_logprob
 from entroute.uncertainty import mean_logprob
-
-COMPARING = frozenset({VOTER, "self_certainty", "weighted"})
-"""Verifiers whose score of a candidate may change when others join it: they are asked at the end.
-
-`weighted` is one of them since it may hold another.
-"""
-
-
-def judges_alone(verifier: Verifier) -> bool:
-    """Whether a verifier's score of a candidate stays the same when others join it."""
-    return verifier.name not in COMPARING
 
 
 def as_they_come(judge: Verifier) -> Verifier:
     """Return what to ask while samples arrive: nobody yet, where the judge compares them."""
-    return OneByOne(judge) if judges_alone(judge) else Unjudged(judge.top_logprobs)
+    return Unjudged(judge.top_logprobs) if judge.compares else OneByOne(judge)
 
 
 async def judge_together(run: Run, draw: Draw, judge: Verifier) -> None:
@@ -45,6 +33,8 @@ class OneByOne:
     Args:
         verifier: One that judges each candidate alone.
     """
+
+    compares = False
 
     def __init__(self, verifier: Verifier) -> None:
         self.name = verifier.name
@@ -69,6 +59,7 @@ class Unjudged:
     """Abstains on every candidate: they are compared when all are there."""
 
     name = "unjudged"
+    compares = False
 
     def __init__(self, top_logprobs: int | None = None) -> None:
         self.top_logprobs = top_logprobs
@@ -91,6 +82,7 @@ class Likelihood:
 
     name = "likelihood"
     top_logprobs: int | None = GATE_TOP_LOGPROBS
+    compares = False
 
     async def score(
         self, request: ChatRequest, candidates: Sequence[Completion]

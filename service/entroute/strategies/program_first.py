@@ -70,6 +70,11 @@ class ProgramVoter:
     ran: dict[int, Printed] = field(default_factory=dict)
 
     @property
+    def compares(self) -> bool:
+        """See `Verifier.compares`."""
+        return True
+
+    @property
     def name(self) -> str:
         """See `Verifier.name`."""
         return "program"

@@ -1,12 +1,10 @@
 """Programs in answers: finding them, running one for what it prints, saying what it printed."""
 
-import ast
-import re
 import textwrap
-import warnings
 from dataclasses import dataclass, replace
 
 from entroute.answers import TAIL, extract, recognised_form
+from entroute.code import code_blocks, defining, parsed
 from entroute.errors import SandboxUnavailable
 from entroute.evidence import Refusal
 from entroute.protocols import Run, Sandbox
@@ -23,8 +21,6 @@ MAX_VALUE = 200
 
 MAX_CODE = 50_000
 """Characters of an answer's code; longer ones are not run."""
-
-_FENCE = re.compile(r"(?m)^[ \t]{0,12}(?:```|~~~)[^\n`]*$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,16 +46,6 @@ def last_prompt(request: ChatRequest) -> str:
     return message_text(users[-1]) if users else request.text
 
 
-def parsed(source: str) -> ast.Module | None:
-    """Return Python source as a tree, or None where it is none."""
-    try:
-        with warnings.catch_warnings():  # odd escapes in an answer are no concern of our log
-            warnings.simplefilter("ignore")
-            return ast.parse(source)
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return None
-
-
 def code_of(text: str, function: str | None = None, *, before: str = "") -> str | None:
     """Return the Python code of an answer, or None where it holds none.
 
@@ -67,10 +53,8 @@ def code_of(text: str, function: str | None = None, *, before: str = "") -> str 
     the whole text, if it parses. `before` is the prompt of a text completion: an answer that goes
     on with it is only whole together with it.
     """
-    blocks = [textwrap.dedent(b) for b in _FENCE.split(text)[1::2] if b.strip()]
-    if function is not None:
-        header = re.compile(rf"(?m)^[ \t]*(?:async )?def {re.escape(function)}\b")
-        blocks = [b for b in blocks if header.search(b)] or blocks
+    blocks = [textwrap.dedent(block) for block in code_blocks(text)]
+    blocks = defining(blocks, [function] if function else []) or blocks
     whole = [textwrap.dedent(text)] if not blocks and parsed(textwrap.dedent(text)) else []
     if before and not blocks and (not whole or _continues(text)):
         whole = [before + text] if parsed(before + text) else whole

@@ -1,7 +1,7 @@
 """`reasc`: one sample if it looks sure, else votes that count for more the surer they look."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -9,12 +9,18 @@ from pydantic import BaseModel, ConfigDict, Field
 from entroute.confidence import GATE_TOP_LOGPROBS, tail_confidence
 from entroute.evidence import Outcome, Refusal, Verdict
 from entroute.protocols import Run
+from entroute.strategies.climbing import Climb, answered_above, climb_outcome, higher
 from entroute.strategies.drawing import Draw, Manner, Step, drawn
 from entroute.strategies.parts import StrategyParts
+from entroute.strategies.plain import one_sample
 from entroute.strategies.refusals import refuse_choices, refuse_cold
 from entroute.strategies.votes import refuse_judge, vote_outcome, voter_of, weighted
 from entroute.types import Completion
+from entroute.uncertainty import leading_votes
 from entroute.voting import leading_weights, soft_confidence, soft_count, soft_wave
+
+AGREEING = 2
+"""Votes that a leader needs before voting on is worth its cost."""
 
 
 class SignalProfile(BaseModel):
@@ -40,6 +46,13 @@ class ReascConfig(BaseModel):
     level: float = Field(
         default=0.95, gt=0.5, lt=1, description="Probability that the leader stays ahead."
     )
+    give_up_after: int = Field(
+        default=3,
+        ge=0,
+        le=64,
+        description="Samples without two that agree after which the next tier answers once; 0 for "
+        "never. Not on a pinned tier.",
+    )
     profiles: tuple[SignalProfile, ...] = Field(
         default=(),
         description="By model; a model without one has no gate, and each of its votes counts once.",
@@ -48,7 +61,7 @@ class ReascConfig(BaseModel):
     def build(self, parts: StrategyParts) -> "Reasc":
         """Return the strategy."""
         profiles = {profile.model: profile for profile in self.profiles}
-        return Reasc(SoftRule(self.samples, self.level, profiles), parts)
+        return Reasc(SoftRule(self.samples, self.level, profiles), self.give_up_after, parts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +72,7 @@ class SoftRule:
         most: Samples at most.
         level: Of `voting.soft_confidence`, in [0.5, 1).
         profiles: By model.
+        give_up_after: Samples without two that agree after which votes are no use, 0 for never.
 
     Source: ReASC (2601.02970), single-sample gate and evidence accumulation.
     """
@@ -66,6 +80,7 @@ class SoftRule:
     most: int
     level: float
     profiles: Mapping[str, SignalProfile] = field(default_factory=dict)
+    give_up_after: int = 0
 
     def step(self, draw: Draw) -> Step:
         """See `StoppingRule.step`."""
@@ -81,7 +96,11 @@ class SoftRule:
             return Step(stop="settled")
         if draw.live:
             return Step()
+        if 0 < self.give_up_after <= len(draw.done) and leading_votes(draw.answers)[0] < AGREEING:
+            return Step(stop="escalated")
         wave = soft_wave(first, second, self.level)
+        if len(draw.calls) < self.give_up_after:
+            wave = min(wave, self.give_up_after - len(draw.calls))
         return Step(draw=min(wave, self.most - len(draw.calls)))
 
     def weights(self, draw: Draw) -> list[float]:
@@ -104,8 +123,12 @@ def _weight(profile: SignalProfile, sample: Completion) -> float:
 class Reasc:
     """Draws one sample, and more only while the answer is in doubt.
 
+    Where the first samples all differ, votes would only find the commonest mistake: the next tier
+    answers in their place, if there is one that the request may use and afford.
+
     Args:
         rule: When to stop, and what a vote counts.
+        give_up_after: Of the rule, where a next tier can answer.
         parts: Its voter gives each candidate its canonical answer; one without has no vote.
 
     Source: see `SoftRule`.
@@ -113,8 +136,9 @@ class Reasc:
 
     name = "reasc"
 
-    def __init__(self, rule: SoftRule, parts: StrategyParts) -> None:
+    def __init__(self, rule: SoftRule, give_up_after: int, parts: StrategyParts) -> None:
         self._rule = rule
+        self._give_up_after = give_up_after
         self._voter = parts.voter
 
     def supports(self, run: Run) -> Refusal | None:
@@ -126,8 +150,17 @@ class Reasc:
         voter = voter_of(run, self._voter)
         tier = run.tier(run.decision.tier)
         looks = GATE_TOP_LOGPROBS if tier.model in self._rule.profiles else None
-        draw = await drawn(run, tier, Manner(self._rule, voter, looks))
-        verdicts = _softened(draw.votes, self._rule.weights(draw))
+        rule = self._rule
+        if higher(run, tier) is not None:
+            rule = replace(rule, give_up_after=self._give_up_after)
+        draw = await drawn(run, tier, Manner(rule, voter, looks))
+        if draw.stop == "escalated":
+            climb = Climb([draw], draw.moves, draw.stop)
+            chosen = await answered_above(run, climb, one_sample(voter))
+            if chosen is not None:
+                return climb_outcome(run, self.name, voter.name, climb, chosen)
+            draw.stop = climb.stop
+        verdicts = _softened(draw.votes, rule.weights(draw))
         return vote_outcome(run, self.name, draw, verdicts, voter.name)
 
 

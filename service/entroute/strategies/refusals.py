@@ -38,6 +38,17 @@ def need_verifier(run: Run) -> Refusal | None:
     return Refusal("entroute.verifier", "it needs one to judge samples by") if missing else None
 
 
+def refuse_comparing(run: Run) -> Refusal | None:
+    """Refuse a verifier that compares candidates: its score of a single one says nothing."""
+    given = run.verifier
+    if given is None or not given.compares:
+        return None
+    return Refusal(
+        "entroute.verifier",
+        f"'{given.name}' compares samples; it takes one that judges each sample on its own",
+    )
+
+
 def need_sandbox(sandbox: Sandbox | None) -> Refusal | None:
     """Refuse to run programs where the operator has switched no sandbox on."""
     off = sandbox is None

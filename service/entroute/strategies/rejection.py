@@ -7,17 +7,11 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from entroute.evidence import Outcome, Refusal
 from entroute.protocols import Run, Verifier
-from entroute.strategies.climbing import (
-    AcceptRule,
-    Remembering,
-    best_of,
-    climb_outcome,
-    climbed,
-)
+from entroute.strategies.climbing import AcceptRule, best_of, climb_outcome, climbed
 from entroute.strategies.drawing import Manner
+from entroute.strategies.judging import OneByOne
 from entroute.strategies.parts import StrategyParts
-from entroute.strategies.refusals import need_verifier, refuse_choices
-from entroute.strategies.votes import VOTER
+from entroute.strategies.refusals import need_verifier, refuse_choices, refuse_comparing
 
 BLIND = 3
 """Samples on which the verifier abstains before the tier is given up: nobody is judging."""
@@ -107,11 +101,11 @@ class Rejection:
 
     def supports(self, run: Run) -> Refusal | None:
         """Refuse several choices, and a request without a verifier that judges alone."""
-        return refuse_choices(run) or need_verifier(run) or self._refuse_voter(run)
+        return refuse_choices(run) or need_verifier(run) or refuse_comparing(run)
 
     async def run(self, run: Run) -> Outcome:
         """Draw, judge, accept or climb. See `Strategy.run`."""
-        judge = Remembering(self._judge(run))
+        judge = OneByOne(self._judge(run))
         # At temperature 0 a second sample of a tier is the first one again.
         most = 1 if run.request.temperature == 0 else self._rule.most
         rule = AcceptRule(most, self._rule.waves, self._rule.accept, self._rule.patience)
@@ -124,8 +118,3 @@ class Rejection:
         if run.verifier is None:
             raise RuntimeError("a request that is not supported was run")
         return run.verifier
-
-    def _refuse_voter(self, run: Run) -> Refusal | None:
-        if run.verifier is None or run.verifier.name != VOTER:
-            return None
-        return Refusal("entroute.verifier", f"'{VOTER}' accepts whatever single sample it is shown")

@@ -7,12 +7,11 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from entroute.evidence import Outcome, Refusal, Verdict
 from entroute.protocols import Run
-from entroute.strategies.drawing import mark_chosen, saved_tokens
-from entroute.strategies.judging import as_they_come, judge_together, judges_alone, silenced
+from entroute.strategies.judging import as_they_come, judge_together, silenced
 from entroute.strategies.parts import StrategyParts
 from entroute.strategies.refusals import refuse_choices, refuse_cold, refuse_tools
 from entroute.strategies.revising import Plan, Refining, refined
-from entroute.strategies.votes import judge_of, voter_of
+from entroute.strategies.votes import draw_outcome, judge_of, voter_of
 
 
 class SelfRefineConfig(BaseModel):
@@ -72,34 +71,14 @@ class SelfRefine:
         plan = Plan(self._chains, self._rounds, by, votes=judge is None)
         refining = await refined(run, run.tier(run.decision.tier), plan)
         draw = refining.draw
-        if judge is not None and not judges_alone(judge):
+        if judge is not None and judge.compares:
             await judge_together(run, draw, judge)
         if judge is not None and all(verdict.abstained for verdict in draw.votes):
             run.trace.degrade("verifier")
             await judge_together(run, draw, voter)
-        return self._outcome(run, refining, silenced(draw.votes), (judge or voter).name)
-
-    def _outcome(
-        self, run: Run, refining: Refining, verdicts: Sequence[Verdict], verifier: str
-    ) -> Outcome:
-        draw = refining.draw
+        verdicts = silenced(draw.votes)
         chosen = draw.done[_best(refining, verdicts)]
-        mark_chosen(run, (draw,), chosen)
-        stop = "budget" if run.ledger.cut(chosen) else draw.stop
-        if stop == "deadline":
-            run.ledger.exhausted = "deadline"
-        return Outcome(
-            choices=(chosen,),
-            strategy=self.name,
-            stop_reason=stop,
-            candidates=tuple(draw.done),
-            verdicts=tuple(verdicts),
-            verifier=verifier,
-            escalations=draw.moves,
-            cancelled=draw.cancelled,
-            failures=tuple(str(failure) for failure in draw.failures),
-            saved=saved_tokens(run, draw),
-        )
+        return draw_outcome(run, self.name, draw, verdicts, (judge or voter).name, chosen=chosen)
 
 
 def _best(refining: Refining, verdicts: Sequence[Verdict]) -> int:

@@ -175,6 +175,7 @@ class ExampleJudge:
 
     name = "examples"
     top_logprobs: int | None = None
+    compares = False
 
     def __init__(self, trial: Trial) -> None:
         self._trial = trial

@@ -6,9 +6,10 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from entroute.evidence import Outcome, Refusal
 from entroute.protocols import Run, Verifier
-from entroute.strategies.climbing import AcceptRule, Remembering, best_of, climb_outcome, climbed
+from entroute.strategies.climbing import AcceptRule, best_of, climb_outcome, climbed
 from entroute.strategies.drawing import Manner
 from entroute.strategies.examples import examples_in
+from entroute.strategies.judging import OneByOne
 from entroute.strategies.parts import StrategyParts
 from entroute.strategies.plain import plain_outcome
 from entroute.strategies.programs import last_prompt
@@ -85,13 +86,13 @@ class VerifyThenEscalate:
 
     def _judge(self, run: Run) -> Verifier | None:
         if run.verifier is not None:
-            return Remembering(run.verifier)
+            return OneByOne(run.verifier)
         examples = examples_in(last_prompt(run.request))
         sandbox = self._parts.sandbox
         if not examples.examples or sandbox is None:
             return None
         mark = f"{run.rng.getrandbits(64):016x}"
-        return Remembering(ExampleJudge(Trial(run, sandbox, examples, self._wall_s, mark=mark)))
+        return OneByOne(ExampleJudge(Trial(run, sandbox, examples, self._wall_s, mark=mark)))
 
 
 def refuse_but_tests(run: Run) -> Refusal | None:

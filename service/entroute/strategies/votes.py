@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from entroute.evidence import Outcome, Refusal, Verdict
 from entroute.protocols import Run, Verifier
 from entroute.strategies.drawing import Draw, mark_chosen, saved_tokens
+from entroute.types import Completion
 
 VOTER = "majority"
 """The verifier that reads canonical answers; in a request it takes the built-in voter's place."""
@@ -42,15 +43,28 @@ def vote_outcome(
     chosen = min(named, default=0)
     if not named:
         chosen = max(range(len(done)), key=lambda i: (verdicts[i].score, -i))
-    mark_chosen(run, (draw,), done[chosen])
-    stop = "budget" if run.ledger.cut(done[chosen]) else draw.stop
+    return draw_outcome(run, strategy, draw, verdicts, verifier, chosen=done[chosen])
+
+
+def draw_outcome(  # noqa: PLR0913 - each is a fact of its own
+    run: Run,
+    strategy: str,
+    draw: Draw,
+    verdicts: Sequence[Verdict],
+    verifier: str,
+    *,
+    chosen: Completion,
+) -> Outcome:
+    """Return the outcome of one tier's samples, of which one is the answer."""
+    mark_chosen(run, (draw,), chosen)
+    stop = "budget" if run.ledger.cut(chosen) else draw.stop
     if stop == "deadline":
         run.ledger.exhausted = "deadline"
     return Outcome(
-        choices=(done[chosen],),
+        choices=(chosen,),
         strategy=strategy,
         stop_reason=stop,
-        candidates=tuple(done),
+        candidates=tuple(draw.done),
         verdicts=tuple(verdicts),
         verifier=verifier,
         escalations=draw.moves,

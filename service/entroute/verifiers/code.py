@@ -2,26 +2,20 @@
 
 import ast
 import json
-import re
 import textwrap
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from random import Random
 from typing import Any
 
+from entroute.code import MAX_SOURCE, code_blocks, defining
 from entroute.errors import InvalidRequest
 from entroute.execution import Execution
 from entroute.protocols import Sandbox
 from entroute.verifiers.parts import VerifierParts
 
-MAX_SOURCE = 65_536
-"""Characters of a candidate's text that are searched for code, from its end."""
-
 NOT_RUN = "the sandbox cannot run it"
 """Why verifiers abstain without one; where it is and what it said is the operator's business."""
-
-_FENCE = re.compile(r"(?m)^[ \t]{0,12}```([^\n`]*)$")
 
 
 def needed_sandbox(parts: VerifierParts, kind: str) -> Sandbox:
@@ -39,33 +33,9 @@ def needed_sandbox(parts: VerifierParts, kind: str) -> Sandbox:
     return parts.sandbox
 
 
-def tree_of(source: str) -> ast.Module | None:
-    """Return Python source as a tree, None where it does not compile."""
-    try:
-        with warnings.catch_warnings():  # odd escapes in foreign code are no concern of our log
-            warnings.simplefilter("ignore")
-            tree = ast.parse(source)
-            compile(tree, "source", "exec")
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return None
-    return tree
-
-
 def functions(tree: ast.Module) -> dict[str, ast.FunctionDef]:
     """Return the functions that a module defines at its top, the last of each name."""
     return {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef)}
-
-
-def code_blocks(text: str) -> list[str]:
-    """Return the fenced blocks of a text that are Python or of no language, in order.
-
-    The last one's closing fence may be missing, as a stop sequence takes it away.
-    """
-    parts = _FENCE.split(text[-MAX_SOURCE:])
-    fences = list(zip(parts[1::2], parts[2::2], strict=True))[::2]
-    known = {"", "python", "py", "python3"}
-    blocks = [body for info, body in fences if " ".join(info.lower().split()[:1]) in known]
-    return [textwrap.dedent(block) for block in blocks if block.strip()]
 
 
 def code_of(text: str, names: Sequence[str] = ()) -> str:
@@ -73,12 +43,9 @@ def code_of(text: str, names: Sequence[str] = ()) -> str:
 
     The last fenced block that defines one of `names`, else the longest block, else the whole text.
     """
-    blocks = code_blocks(text)
-    for block in reversed(blocks):
-        tree = tree_of(block) if names else None
-        if tree is not None and not functions(tree).keys().isdisjoint(names):
-            return block
-    return max(blocks, key=len, default=text[-MAX_SOURCE:])
+    blocks = [textwrap.dedent(block) for block in code_blocks(text)]
+    found = defining(blocks, names)
+    return found[-1] if found else max(blocks, key=len, default=text[-MAX_SOURCE:])
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,6 +37,7 @@ class Confidence:
 
     name = "confidence"
     top_logprobs: int | None = GATE_TOP_LOGPROBS
+    compares = False
 
     def __init__(self, window: int) -> None:
         self._window = window

@@ -41,6 +41,7 @@ class Exact:
 
     name = "exact"
     top_logprobs: int | None = None
+    compares = False
 
     def __init__(self, reference: str, symbolic: SymbolicEquality) -> None:
         self._symbolic = symbolic

@@ -46,6 +46,7 @@ class Likelihood:
 
     name = "likelihood"
     top_logprobs: int | None = 0
+    compares = False
 
     def __init__(self, *, normalise: bool) -> None:
         self._normalise = normalise

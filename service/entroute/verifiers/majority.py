@@ -51,6 +51,7 @@ class Majority:
 
     name = "majority"
     top_logprobs: int | None = None
+    compares = True
 
     def __init__(self, symbolic: SymbolicEquality, ignore: Sequence[str] = ()) -> None:
         self._symbolic = symbolic

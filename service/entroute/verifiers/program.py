@@ -6,19 +6,17 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from entroute.code import MAX_SOURCE, code_blocks, parsed
 from entroute.errors import InvalidRequest, SandboxUnavailable
 from entroute.evidence import Verdict
 from entroute.protocols import Run, Sandbox
 from entroute.types import ChatRequest, Completion
 from entroute.verifiers.code import (
-    MAX_SOURCE,
     NOT_RUN,
-    code_blocks,
     code_of,
     functions,
     needed_sandbox,
     reported,
-    tree_of,
 )
 from entroute.verifiers.judging import abstained, each_once, quoted
 from entroute.verifiers.parts import VerifierParts
@@ -87,7 +85,7 @@ class ProgramConfig(BaseModel):
             InvalidRequest: The source defines no such predicate, or there is no sandbox.
         """
         sandbox = needed_sandbox(parts, self.kind)
-        tree = tree_of(self.source)
+        tree = parsed(self.source)
         if tree is None:
             raise _refused("is no Python that compiles")
         sat = functions(tree).get("sat")
@@ -116,6 +114,7 @@ class Program:
 
     name = "program"
     top_logprobs: int | None = None
+    compares = False
 
     def __init__(
         self, run: Run, sandbox: Sandbox, source: str, mode: AnswerMode, timeout_s: float
@@ -172,7 +171,7 @@ def _given(text: str, mode: AnswerMode) -> tuple[AnswerMode, str, str]:
 
 def _maker(code: str) -> str:
     """Return the name of the function that makes the answer, "" where there is none."""
-    tree = tree_of(code)
+    tree = parsed(code)
     defined = {} if tree is None else functions(tree)
     return next((name for name in _MAKERS if name in defined), "")
 

@@ -54,6 +54,7 @@ class Reward:
 
     name = "reward"
     top_logprobs: int | None = None
+    compares = False
 
     def __init__(self, run: Run, client: RewardClient, endpoint: str) -> None:
         self._run = run

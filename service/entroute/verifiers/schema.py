@@ -78,6 +78,7 @@ class Schema:
 
     name = "schema"
     top_logprobs: int | None = None
+    compares = False
 
     def __init__(
         self,

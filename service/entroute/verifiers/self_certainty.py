@@ -46,6 +46,7 @@ class SelfCertainty:
 
     name = "self_certainty"
     top_logprobs: int | None = TOP_LOGPROBS
+    compares = True
 
     def __init__(self, power: float) -> None:
         self._power = power

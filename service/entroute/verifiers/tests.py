@@ -100,6 +100,7 @@ class UnitTests:
 
     name = "tests"
     top_logprobs: int | None = None
+    compares = False
 
     def __init__(
         self,

@@ -3,7 +3,8 @@
 import ast
 from collections.abc import Sequence
 
-from entroute.verifiers.code import functions, tree_of
+from entroute.code import parsed
+from entroute.verifiers.code import functions
 
 MAX_TESTS = 50
 MAX_BYTES = 65_536
@@ -26,7 +27,7 @@ def read_tests(sources: Sequence[str]) -> tuple[str, ...]:
         raise ValueError(f"The tests have {size} bytes and may have {MAX_BYTES}.")
     trees = []
     for number, source in enumerate(sources, start=1):
-        tree = tree_of(source)
+        tree = parsed(source)
         if tree is None or not tree.body:
             raise ValueError(f"Test {number} is no Python that compiles.")
         trees.append(tree)

@@ -69,7 +69,8 @@ class Weighted:
     """Scores the weighted mean of the verifiers that did not abstain.
 
     Abstains on a candidate that verifiers of less than `quorum` of all weight have judged, or
-    none has. All judge concurrently; one of weight 0 is not asked.
+    none has. It compares candidates where one of them does. All judge concurrently; one of
+    weight 0 is not asked.
 
     Args:
         parts: At least one.
@@ -83,6 +84,7 @@ class Weighted:
         self._quorum = quorum
         wanted = [part.verifier.top_logprobs for part in parts]
         self.top_logprobs = max((k for k in wanted if k is not None), default=None)
+        self.compares = any(part.verifier.compares for part in parts)
 
     async def score(
         self, request: ChatRequest, candidates: Sequence[Completion]

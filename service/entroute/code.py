@@ -1,0 +1,48 @@
+"""The Python in an answer: its fenced blocks, those that define a function, and its syntax tree."""
+
+import ast
+import re
+import warnings
+from collections.abc import Iterable, Sequence
+
+MAX_SOURCE = 65_536
+"""Characters of a text that are searched for code, from its end."""
+
+_FENCE = re.compile(r"(?m)^[ \t]{0,12}(?:```|~~~)([^\n`]*)$")
+_PYTHON = frozenset({"", "python", "py", "python3"})
+
+
+def code_blocks(text: str) -> list[str]:
+    """Return the fenced blocks of a text that are Python or of no language, as they stand there.
+
+    The last one's closing fence may be missing, as a stop sequence takes it away.
+    """
+    parts = _FENCE.split(text[-MAX_SOURCE:])
+    fences = list(zip(parts[1::2], parts[2::2], strict=True))[::2]
+    blocks = [
+        body.removeprefix("\n")
+        for info, body in fences
+        if " ".join(info.lower().split()[:1]) in _PYTHON
+    ]
+    return [block for block in blocks if block.strip()]
+
+
+def defining(blocks: Iterable[str], names: Sequence[str]) -> list[str]:
+    """Return the blocks that define a function of one of these names, in order."""
+    if not names:
+        return []
+    either = "|".join(map(re.escape, names))
+    header = re.compile(rf"(?m)^[ \t]*(?:async )?def (?:{either})\b")
+    return [block for block in blocks if header.search(block)]
+
+
+def parsed(source: str) -> ast.Module | None:
+    """Return Python source as a tree, None where it does not compile."""
+    try:
+        with warnings.catch_warnings():  # odd escapes in foreign code are no concern of our log
+            warnings.simplefilter("ignore")
+            tree = ast.parse(source)
+            compile(tree, "source", "exec")
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return None
+    return tree
