@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from entroute.answers import Answer, extract, recognised_form, same
+from entroute.answers import Answer, AnswerForm, extract, recognised_form, same
 
 forms = st.sampled_from(["auto", "number", "choice", "boxed", "code", "text"])
 fragments = st.lists(
@@ -239,3 +239,10 @@ def test_long_hostile_text_is_read_in_bounded_time(pattern):
 )
 def test_prompts_are_recognised_conservatively(prompt, form):
     assert recognised_form(prompt) == form
+
+
+@pytest.mark.parametrize("form", ["number", "auto"])
+def test_the_last_number_of_a_text_that_was_cut_off_is_no_answer(form: AnswerForm) -> None:
+    assert extract("First 3 * 4 = 12, then 12 +", form, cut=True) is None
+    assert extract(r"It is \boxed{12}. To check, 12 / 4", form, cut=True) == Answer("number", "12")
+    assert extract("First 3 * 4 = 12", form) == Answer("number", "12")

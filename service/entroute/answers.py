@@ -31,14 +31,15 @@ class Answer:
     canonical: str
 
 
-def extract(text: str, form: AnswerForm = "auto") -> Answer | None:
+def extract(text: str, form: AnswerForm = "auto", *, cut: bool = False) -> Answer | None:
     r"""Find the answer a text ends on, or None when it holds none of that form.
 
     "auto" tries the last \boxed{}, the last fenced code block, a phrase naming a choice, the last
     number. "number" prefers what follows "####" or "the answer is", or stands in a box, whichever
     comes last; percent sign, currency and thousands separators are dropped, fractions and decimals
     become lowest terms. Python code is compared without comments and layout. "text" is the whole
-    text, case and spacing folded.
+    text, case and spacing folded. Where the text was `cut` off, a number that is merely the last
+    one is no answer.
     """
     tail = text[-TAIL:]
     match form:
@@ -50,12 +51,12 @@ def extract(text: str, form: AnswerForm = "auto") -> Answer | None:
             boxed = _boxed(tail)
             return boxed if boxed and boxed.form == "choice" else _choice(tail) or _mark(tail)
         case "number":
-            return _number(tail)
+            return _number(tail, cut=cut)
         case "text":
             folded = " ".join(tail.casefold().split()).rstrip(" .")
             return Answer("text", folded) if folded else None
         case "auto":
-            return _boxed(tail) or _fenced_code(tail) or _choice(tail) or _number(tail)
+            return _boxed(tail) or _fenced_code(tail) or _choice(tail) or _number(tail, cut=cut)
 
 
 def same(a: Answer, b: Answer) -> bool | None:
@@ -125,14 +126,14 @@ _ANSWER_PHRASE = re.compile(
 _NUMBER_SPELLING = ("\u2212", "-"), ("\\!", ""), ("\\,", ""), ("{,}", ","), ("\\$", "$")
 
 
-def _number(text: str) -> Answer | None:
+def _number(text: str, *, cut: bool) -> Answer | None:
     content, end = _last_box(text)
     boxed = _box_answer(content)
     if boxed and boxed.form == "number":
         return _phrased(_plain_numbers(text[end:])) or boxed
     plain = _plain_numbers(text)
     numerals = list(_NUMERAL.finditer(plain))
-    return _phrased(plain) or (_number_answer(numerals[-1]) if numerals else None)
+    return _phrased(plain) or (_number_answer(numerals[-1]) if numerals and not cut else None)
 
 
 def _phrased(plain: str) -> Answer | None:

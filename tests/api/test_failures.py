@@ -175,7 +175,11 @@ async def test_samples_that_fail_do_not_fail_the_vote(gateway: Client, workers: 
     await workers.small.script(
         answer="The answer is 4.", failure={"kind": "status", "status": 500, "times": 2}
     )
-    options = {"strategy": "self_consistency", "explain": True, "verifier": {"kind": "exact", "answer": "4"}}
+    options = {
+        "strategy": "self_consistency",
+        "explain": True,
+        "verifier": {"kind": "exact", "answer": "4"},
+    }
     answer = await gateway.answer(entroute=options)
     assert answer["entroute"]["failures"] == 2
     assert len(answer["entroute"]["candidates"]) == 3

@@ -140,3 +140,15 @@ def test_the_last_user_message_says_which_form_is_asked(prompt: str, form: str) 
     earlier = {"role": "user", "content": "Which? A) x B) y C) z"}
     later = ({"role": "assistant", "content": "A"}, {"role": "user", "content": prompt})
     assert asked_form(ChatRequest(model="auto", messages=(earlier, *later))) == form
+
+
+async def test_an_answer_that_ran_into_its_limit_counts_only_if_it_was_stated() -> None:
+    verifier = MajorityConfig().build(verifier_parts())
+    candidates = [
+        a_completion("So 3 * 4 = 12, and 12 +", finish_reason="length"),
+        a_completion("The answer is 12. To check, 12 / 4 =", finish_reason="length"),
+        a_completion("So 3 * 4 = 12"),
+    ]
+    verdicts = await verifier.score(MATHS, candidates)
+    assert [verdict.answer for verdict in verdicts] == [None, "12", "12"]
+    assert verdicts[0].abstained

@@ -3,7 +3,7 @@
 import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import structlog
@@ -95,7 +95,19 @@ class Pool:
                 return child
             self._behind(child.gone())
         self._refill()
-        return await self._spawn()
+        return await self._started()
+
+    async def _started(self) -> Child:
+        """Start one, and let the start go on behind a caller who leaves meanwhile.
+
+        asyncio can wait for ever for the pipes of a process whose start is cancelled.
+        """
+        starting = asyncio.ensure_future(self._spawn())
+        try:
+            return await asyncio.shield(starting)
+        except asyncio.CancelledError:
+            self._behind(_given_up(starting))
+            raise
 
     def _refill(self) -> None:
         while not self._closed and len(self._ready) + self._starting < self._warm:
@@ -120,3 +132,10 @@ class Pool:
         task = asyncio.ensure_future(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+async def _given_up(starting: asyncio.Future[Child]) -> None:
+    """End a sandbox that nobody waits for any more, once it has started."""
+    with suppress(SandboxUnavailable):
+        child = await starting
+        await child.gone()

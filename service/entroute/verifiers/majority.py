@@ -101,10 +101,12 @@ def asked_form(request: ChatRequest) -> AnswerForm:
 def answer_of(candidate: Completion, form: AnswerForm, ignore: Sequence[str] = ()) -> Answer | None:
     """Return a candidate's answer: its tool calls where it has any, else what its text ends on.
 
+    An answer that ran into its token limit counts only if it was stated before that.
     `ignore` are dotted paths of tool-call arguments that do not count.
     """
     if candidate.tool_calls:
         return Answer("text", canonical_tool_calls(candidate.tool_calls, ignore))
-    return extract(candidate.content, form) or (
-        extract(candidate.content) if form != "auto" else None
+    cut = candidate.finish_reason == "length"
+    return extract(candidate.content, form, cut=cut) or (
+        extract(candidate.content, cut=cut) if form != "auto" else None
     )
