@@ -89,6 +89,7 @@ class FakeVerifier:
     name = "fake"
     top_logprobs: int | None = None
     compares = False
+    calls = 0
 
     def __init__(self, scores: Mapping[str, float]) -> None:
         self._scores = scores

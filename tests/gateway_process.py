@@ -67,7 +67,7 @@ async def serving(settings: Mapping[str, Any]) -> AsyncIterator[str]:
 @asynccontextmanager
 async def serving_app(app: FastAPI) -> AsyncIterator[str]:
     """Serve an application on a free port of the running loop; yield its URL, no path."""
-    listener = listening("127.0.0.1", 0)
+    listener = listening("127.0.0.1", 0, "server.")
     server = uvicorn.Server(
         uvicorn.Config(
             app,

@@ -192,6 +192,19 @@ def test_serve_on_a_port_in_use_names_the_setting(taken: int, write):
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.parametrize("port", ["-1", "65536", "eighty"])
+def test_a_sandbox_on_no_port_is_refused(run: Run, port: str):
+    done = run("sandbox", "--port", port)
+    assert done.returncode == 2
+    assert "--port" in done.stderr
+
+
+def test_a_sandbox_on_a_port_in_use_names_the_option(run: Run, taken: int):
+    done = run("sandbox", "--port", str(taken))
+    assert done.returncode == 2
+    assert f"--port: {taken} on 127.0.0.1 is in use" in done.stderr
+
+
 def test_serve_on_an_address_of_another_machine_names_the_setting(write):
     settings = two_tiers("http://127.0.0.1:1", "http://127.0.0.1:2")
     settings["server"]["allow_unauthenticated"] = True

@@ -87,3 +87,34 @@ def test_a_call_that_goes_on_leaves_room_for_what_it_reads() -> None:
     again = a_ledger(max_generated_tokens=800)
     rest = again.reserve("small", a_request(), "answer", context_length=900, partial="x" * 400)
     assert (whole.max_tokens or 0) > (rest.max_tokens or 0) + 100
+
+
+def test_a_running_call_can_be_left_its_share() -> None:
+    ledger = a_ledger(max_generated_tokens=100, max_calls=5)
+    call = ledger.reserve("small", a_request(), "probe")
+    assert ledger.shrink(call, 4).max_tokens == 25
+    shares = [ledger.reserve("small", a_request(), "sample", share=3 - i) for i in range(3)]
+    assert [share.max_tokens for share in shares] == [25, 25, 25]
+    assert ledger.cut(a_completion(finish_reason="length", call_id=call.id))
+    for share in shares:
+        ledger.release(share)
+    assert ledger.shrink(call, 1) == call
+
+
+def test_a_running_call_keeps_what_it_has_sent() -> None:
+    ledger = a_ledger(max_generated_tokens=100)
+    call = ledger.reserve("small", a_request(max_tokens=90), "probe")
+    ledger.note(call, Usage(10, 0, 40, 1, 1))
+    assert ledger.shrink(call, 10).max_tokens == 40
+    assert ledger.reserve("small", a_request(), "sample").max_tokens == 60
+    with pytest.raises(BudgetExhausted):
+        ledger.shrink(call, 101)
+    assert ledger.exhausted == "max_generated_tokens"
+
+
+def test_a_call_that_has_ended_keeps_nothing_and_gives_nothing() -> None:
+    ledger = a_ledger(max_generated_tokens=100)
+    call = ledger.reserve("small", a_request(), "probe")
+    ledger.commit(call, Usage(10, 0, 7, 1))
+    assert ledger.shrink(call, 2) == call
+    assert ledger.reserve("small", a_request(), "sample").max_tokens == 93

@@ -48,6 +48,10 @@ def changed(**parts: object) -> str:
     return yaml.safe_dump({**yaml.safe_load(EXAMPLE), **parts})
 
 
+def engine(*args: str) -> dict[str, object]:
+    return {"kind": "vllm", "model": "m", "args": args}
+
+
 def a_tier(**facts: object) -> dict[str, object]:
     return {"name": "small", "model": "m", "workers": [{"url": "http://h/v1"}], **facts}
 
@@ -166,6 +170,8 @@ def test_every_wrong_key_is_named_at_once(tmp_path: Path) -> None:
         ({"strategies": [{"kind": "single"}] * 2}, "strategies: a kind is given twice"),
         ({"policy": {"kind": "static", "tier": "huge"}}, "policy.tier: no tier is named 'huge'"),
         ({"policy": {"middle": "magic"}}, "policy: no strategy is named 'magic'"),
+        ({"policy": {"checkable": "cot_pot"}}, "policy: 'cot_pot' runs programs"),
+        ({"policy": {"kind": "static", "strategy": "rejection"}}, "that bring a verifier"),
     ],
 )
 def test_settings_that_contradict_each_other_are_refused(
@@ -175,7 +181,8 @@ def test_settings_that_contradict_each_other_are_refused(
 
 
 @pytest.mark.parametrize(
-    "url", ["h:80/v1", "http://", "http://[::1", "http://h:port/v1", "ftp://h"]
+    "url",
+    ["h:80/v1", "http://", "http://[::1", "http://h:port/v1", "ftp://h", "http://h/v1?key=hunter2"],
 )
 def test_a_worker_address_that_cannot_be_called_is_refused(tmp_path: Path, url: str) -> None:
     (line,) = refused(tmp_path, changed(tiers=[a_tier(workers=[{"url": url}])]))
@@ -255,6 +262,11 @@ def test_a_secret_from_the_environment_may_hold_any_character(tmp_path: Path, va
         changed(tiers=[a_tier(workers=[{"url": "http://h/v1", "api_key": {"a": SECRET}}])]),
         changed(tiers=[a_tier(workers=[{"url": "http://h/v1", "apikey": SECRET}])]),
         changed(tiers=[a_tier(workers=SECRET)]),
+        changed(tiers=[a_tier(workers=[{"url": f"http://h/v1?key={SECRET}"}])]),
+        changed(sandbox={"kind": "http", "url": f"http://:{SECRET}@h"}),
+        changed(rewards=[{"name": "r", "url": f"http://h/score?key={SECRET}"}]),
+        changed(tiers=[{"name": "a", "model": "m", "engine": engine("--api-key", SECRET)}]),
+        changed(tiers=[{"name": "a", "model": "m", "engine": engine(f"--hf-token={SECRET}")}]),
         changed(cache={"kind": "redis", "url": f"http://:{SECRET}@h"}),
         changed(cache={"kind": "redis", "ulr": f"redis://:{SECRET}@h"}),
         f'{EXAMPLE}\nbroken: "{SECRET}',

@@ -103,7 +103,7 @@ class _Tools:
 
 
 def _tools(settings: Settings) -> _Tools:
-    client = httpx.AsyncClient()
+    client = httpx.AsyncClient(trust_env=False)  # a proxy has no business with reward models
     return _Tools(
         SymbolicEquality(),
         None if settings.sandbox is None else settings.sandbox.build(),

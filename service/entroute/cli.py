@@ -4,7 +4,7 @@ import asyncio
 import os
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Annotated, NoReturn
 
@@ -29,8 +29,8 @@ from entroute.embedded.weights import Weights, default_directory
 from entroute.errors import ConfigurationError, EntrouteError
 from entroute.loading import load, load_sandbox, read_key
 from entroute.sandbox.server import create_server
+from entroute.serving import listening, try_out
 from entroute.serving import serve as run_server
-from entroute.serving import try_out
 from entroute.settings import LOOPBACK, Settings, TierSettings
 from entroute.telemetry.logs import configure_logs
 
@@ -106,7 +106,7 @@ def check(config: ConfigOption = None) -> None:
 @app.command()
 def sandbox(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="Port to listen on.")] = 8090,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on.")] = 8090,
     config: Annotated[
         Path | None, typer.Option("--config", "-c", help="YAML file of bubblewrap's settings.")
     ] = None,
@@ -119,8 +119,10 @@ def sandbox(
         raise ConfigurationError(f"--host {host} is reachable from other machines: give --key-file")
     settings = load_sandbox(config)
     key = None if key_file is None else read_key(key_file)
-    asyncio.run(try_out(settings.build()))
-    uvicorn.run(create_server(settings.build(), api_key=key), host=host, port=port)
+    with closing(listening(host, port, "--")) as listener:
+        asyncio.run(try_out(settings.build()))
+        server = uvicorn.Server(uvicorn.Config(create_server(settings.build(), api_key=key)))
+        server.run(sockets=[listener])
 
 
 @models.command("list")

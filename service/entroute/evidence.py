@@ -107,12 +107,15 @@ class Verdict:
         reason: Why, in words.
         abstained: Whether the verifier could not judge it.
         answer: The canonical answer that was judged, or None when there is none.
+        failed: Whether it abstained because something it needed failed or was out of reach, not
+            because the candidate gives nothing to judge.
     """
 
     score: float
     reason: str = ""
     abstained: bool = False
     answer: str | None = None
+    failed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,6 +183,8 @@ class Outcome:
         saved: Completion tokens that stopping early is estimated to have saved, by reason:
             cancelled (samples cut off), undrawn (samples never begun).
         segments: Who wrote which stretch of an answer that changed hands; empty otherwise.
+        repeatable: Whether the same request may get this answer again; False for a control whose
+            chance a stored answer would hide.
     """
 
     choices: tuple[Completion, ...]
@@ -195,6 +200,7 @@ class Outcome:
     failures: tuple[str, ...] = ()
     saved: Mapping[str, int] = field(default_factory=dict)
     segments: tuple[Segment, ...] = ()
+    repeatable: bool = True
 
     @property
     def tier(self) -> str:

@@ -23,6 +23,7 @@ class _Entry:
     tier: str
     purpose: Purpose
     worst: Usage
+    whole: Usage  # the worst case at first
     sent: Usage = field(default_factory=Usage)
     charge: Charge | None = None
 
@@ -37,6 +38,7 @@ class Ledger:
 
     Attributes:
         exhausted: The limit that last refused a call, or None.
+        refusals: How often one did.
     """
 
     def __init__(
@@ -48,6 +50,7 @@ class Ledger:
         self._entries: dict[int, _Entry] = {}
         self._next_id = 0
         self.exhausted: Limit | None = None
+        self.refusals = 0
 
     def reserve(  # noqa: PLR0913 - each argument is one fact of the call, all but three optional
         self,
@@ -85,8 +88,39 @@ class Ledger:
         deadline = self.budget.deadline
         call = Call(self._next_id, request, purpose, deadline, sample, cap, top_logprobs, partial)
         self._next_id += 1
-        self._entries[call.id] = _Entry(call, tier, purpose, worst)
+        self._entries[call.id] = _Entry(call, tier, purpose, worst, worst)
         return call
+
+    def shrink(self, call: Call, share: int) -> Call:
+        """Leave a running call its share of what is left, so that others fit beside it.
+
+        It keeps what it has sent at least and what was first reserved for it at most; nothing
+        changes for one that has ended. Whoever reads it must end it at its new cap.
+
+        Args:
+            call: Already running, as it was reserved.
+            share: Calls still to be reserved, this one included; it keeps 1/share.
+
+        Returns:
+            The call with the cap that it has now.
+
+        Raises:
+            BudgetExhausted: The budget does not hold so many.
+        """
+        entry = self._entries[call.id]
+        if entry.charge is not None:
+            return call
+        entry.worst = Usage()
+        try:
+            fair = self._fair_tokens(entry.tier, entry.whole.prompt_tokens, share)
+        finally:
+            entry.worst = entry.whole
+        kept = max(fair, entry.sent.completion_tokens)
+        entry.call = call
+        if kept < entry.whole.completion_tokens:
+            entry.call = replace(call, max_tokens=kept)
+            entry.worst = replace(entry.whole, completion_tokens=kept)
+        return entry.call
 
     def note(self, call: Call, sent: Usage) -> None:
         """Say what a running call has sent so far: what it would cost to cancel it now."""
@@ -153,11 +187,7 @@ class Ledger:
     def cut(self, completion: Completion) -> bool:
         """Whether a call ended at the budget's cap, not at the client's own or the model's end."""
         entry = self._entries.get(completion.call_id)
-        if entry is None or entry.call.max_tokens is None:
-            return False
-        asked = entry.call.request.max_tokens
-        ours = asked is None or entry.call.max_tokens < asked
-        return ours and completion.finish_reason == "length"
+        return entry is not None and cut_off(entry.call, completion)
 
     @property
     def calls_left(self) -> int:
@@ -204,10 +234,18 @@ class Ledger:
 
     def _exhausted(self, limit: Limit) -> BudgetExhausted:
         self.exhausted = limit
+        self.refusals += 1
         return BudgetExhausted(limit)
 
     def _price(self, tier: str) -> Price:
         return self._prices.get(tier, Price())
+
+
+def cut_off(call: Call, completion: Completion) -> bool:
+    """Whether a call ended at a cap of its own, lower than the client's."""
+    asked = call.request.max_tokens
+    ours = call.max_tokens is not None and (asked is None or call.max_tokens < asked)
+    return ours and completion.finish_reason == "length"
 
 
 def prompt_bound(request: ChatRequest, partial: str = "") -> int:

@@ -130,6 +130,11 @@ class Verifier(Protocol):
         """Whether a candidate's score depends on the others."""
         ...
 
+    @property
+    def calls(self) -> int:
+        """Model calls that judging one candidate costs at most."""
+        ...
+
     async def score(
         self, request: ChatRequest, candidates: Sequence[Completion]
     ) -> tuple[Verdict, ...]:
@@ -261,17 +266,13 @@ class Run:
     def reserve(
         self, tier: Tier, purpose: Purpose, *, request: ChatRequest | None = None, **facts: Any
     ) -> Call:
-        """Reserve one call on `tier`, of another `request` than the client's where one is given.
-
-        `facts` are `Ledger.reserve`'s optional arguments.
+        """Reserve a call, of the client's request unless given; `facts` are `Ledger.reserve`'s.
 
         Raises:
             BudgetExhausted: The worst case does not fit into what is left.
         """
-        asked = request or self.request
-        return self.ledger.reserve(
-            tier.name, asked, purpose, context_length=tier.context_length, **facts
-        )
+        facts["context_length"] = tier.context_length
+        return self.ledger.reserve(tier.name, request or self.request, purpose, **facts)
 
     def affords(
         self,
@@ -293,6 +294,6 @@ class Run:
 
     async def close(self) -> None:
         """Cancel what is left of a probe that no strategy took."""
-        if self.head is not None:
-            await self.head.close()
-            self.head = None
+        head, self.head = self.head, None
+        if head is not None:
+            await head.close()

@@ -69,7 +69,7 @@ def serve(
         KeyboardInterrupt: Ctrl-C before requests are taken.
     """
     check_keys(settings)
-    with closing(listening(settings.server.host, settings.server.port)) as listener:
+    with closing(listening(settings.server.host, settings.server.port, "server.")) as listener:
         engines = _built(settings, weights)
         if engines:
             starting([tier for tier in settings.tiers if tier.name in engines])
@@ -114,10 +114,15 @@ async def try_out(sandbox: StartedSandbox) -> None:
         await sandbox.close()
 
 
-def listening(host: str, port: int) -> socket.socket:
+def listening(host: str, port: int, source: str) -> socket.socket:
     """Return a socket that listens on the address, before anything slow is started.
 
     Listening, not just bound: with SO_REUSEADDR others could bind the address meanwhile.
+
+    Args:
+        host: This machine's address.
+        port: Of TCP, 0 for a free one.
+        source: What stands before `host` and `port` where they are set; errors begin with it.
 
     Raises:
         ConfigurationError: It cannot be had.
@@ -131,12 +136,10 @@ def listening(host: str, port: int) -> socket.socket:
     except OSError as error:
         listener.close()
         if error.errno == errno.EADDRINUSE:
-            message = (
-                f"server.port: {port} on {host} is in use; stop what listens there or give another"
-            )
+            message = f"port: {port} on {host} is in use; stop what listens there or give another"
         else:
-            message = f"server.host: cannot listen on {host}:{port}: {error.strerror or error}"
-        raise ConfigurationError(message) from error
+            message = f"host: cannot listen on {host}:{port}: {error.strerror or error}"
+        raise ConfigurationError(f"{source}{message}") from error
     return listener
 
 

@@ -2,10 +2,10 @@
 
 from pathlib import Path
 from typing import Annotated, Any, Self
-from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 
+from entroute.addresses import HttpUrl
 from entroute.backends.balancing import BalancerKind
 from entroute.backends.worker import Timeouts
 from entroute.cache import CacheConfig, MemoryCacheConfig
@@ -15,8 +15,9 @@ from entroute.opening import AUTO
 from entroute.routing import PolicyConfig, ThresholdConfig
 from entroute.sandbox import SandboxConfig
 from entroute.spending import BudgetLimits, Price
-from entroute.strategies import DEFAULT_STRATEGIES, StrategyConfig
+from entroute.strategies import DEFAULT_STRATEGIES, RUN_PROGRAMS, StrategyConfig
 from entroute.strategies.cascade import CascadeConfig
+from entroute.strategies.rejection import RejectionConfig
 from entroute.verifiers.reward_endpoint import RewardEndpoint
 
 Name = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/-]*$")]
@@ -58,26 +59,10 @@ class ServerSettings(_Strict):
 class WorkerSettings(_Strict):
     """One replica of a model server."""
 
-    url: str = Field(description="Base URL of its OpenAI API, ending in `/v1`.")
+    url: HttpUrl = Field(description="Base URL of its OpenAI API, ending in `/v1`.")
     api_key: SecretStr | None = Field(
         default=None, description="Bearer key; give it by environment, not in the file."
     )
-
-    @field_validator("url")
-    @classmethod
-    def _http(cls, url: str) -> str:
-        if not url.startswith(("http://", "https://")):
-            raise ValueError("must begin with http:// or https://")
-        if "@" in url.split("/")[2]:
-            raise ValueError("must not hold a user or password; give the key as api_key")
-        try:
-            parts = urlsplit(url)
-            reachable = bool(parts.hostname) and parts.port != 0
-        except ValueError:  # half an IPv6 address, or a port that is no number
-            reachable = False
-        if not reachable:
-            raise ValueError("must name a host, and a port from 1 to 65535 where it names one")
-        return url.rstrip("/")
 
 
 class PriceSettings(_Strict):
@@ -255,6 +240,10 @@ class Settings(_Strict):
         for strategy in named:
             if strategy not in known:
                 raise ValueError(f"policy: no strategy is named '{strategy}'; {sorted(known)} are")
+            if strategy in RUN_PROGRAMS and self.sandbox is None:
+                raise ValueError(f"policy: '{strategy}' runs programs; configure a sandbox")
+            if strategy == RejectionConfig().kind:
+                raise ValueError(f"policy: '{strategy}' serves only requests that bring a verifier")
         tiers = [tier.name for tier in self.tiers]
         if not isinstance(policy, ThresholdConfig) and policy.tier not in {None, *tiers}:
             raise ValueError(f"policy.tier: no tier is named '{policy.tier}'; {tiers} are")

@@ -16,16 +16,17 @@ _PLAIN_DIGITS = 40
 Path = tuple[str, ...]
 
 
-def canonical_tool_calls(calls: Sequence[Mapping[str, Any]], ignore: Sequence[str] = ()) -> str:
+def canonical_tool_calls(calls: Sequence[object], ignore: Sequence[str] = ()) -> str:
     """Write tool calls so that equal sets of calls are equal text.
 
     Calls are compared as a multiset: OpenAI's parallel calls belong to one turn and have no order,
     but one call made twice is two calls. Ids, the order of keys, whitespace and how a number is
-    written (1, 1.0, 1e0) do not count; the types of values do. Arguments that are not JSON are
-    kept as the text they are.
+    written (1, 1.0, 1e0) do not count; the types of values do. Arguments that are not JSON, and
+    calls that are no calls, are kept as the text they are.
 
     Args:
-        calls: As in OpenAI's message, or each the bare `{"name", "arguments"}`.
+        calls: As in OpenAI's message, or each the bare `{"name", "arguments"}`. Workers write
+            them, so each may be anything.
         ignore: Dotted paths below the arguments of every call that do not count, `PATH_PATTERN`;
             an absent path is ignored anyway. A key that holds a dot cannot be named.
 
@@ -33,7 +34,8 @@ def canonical_tool_calls(calls: Sequence[Mapping[str, Any]], ignore: Sequence[st
         ValueError: A path to ignore is not of that form.
     """
     paths = [_path(dotted) for dotted in ignore]
-    return "[" + ",".join(sorted(_written_call(call, paths) for call in calls)) + "]"
+    listed = calls if isinstance(calls, list | tuple) else [calls]
+    return "[" + ",".join(sorted(_written_call(call, paths) for call in listed)) + "]"
 
 
 def _path(dotted: str) -> Path:
@@ -42,19 +44,34 @@ def _path(dotted: str) -> Path:
     return tuple(dotted.split("."))
 
 
-def _written_call(call: Mapping[str, Any], paths: Sequence[Path]) -> str:
-    function = call.get("function") or call
+def _written_call(call: object, paths: Sequence[Path]) -> str:
+    if not isinstance(call, Mapping):
+        return _written(["unreadable", _shown(call)])
     custom = call.get("custom")
-    if custom:  # its input is free text, even where it looks like JSON
-        return _written([str(custom.get("name")), "text", str(custom.get("input"))])
-    name, raw = str(function.get("name")), function.get("arguments")
+    if isinstance(custom, Mapping):  # its input is free text, even where it looks like JSON
+        return _written([_shown(custom.get("name")), "custom", _shown(custom.get("input"))])
+    function = call.get("function") or call
+    if not isinstance(function, Mapping) or custom:
+        return _written(["unreadable", _shown(custom or function)])
+    return _written_function(function, paths)
+
+
+def _written_function(function: Mapping[str, Any], paths: Sequence[Path]) -> str:
+    name, raw = _shown(function.get("name")), function.get("arguments")
     try:
         value = _parsed(raw) if isinstance(raw, str) else raw
         for path in paths:
             value = _without(value, path)
         return f"[{_written(name)},{_written('json')},{_written(value)}]"
     except (ValueError, TypeError, ArithmeticError, RecursionError):
-        return _written([name, "text", str(raw)])
+        return _written([name, "text", _shown(raw)])
+
+
+def _shown(value: object) -> str:
+    try:
+        return str(value)
+    except RecursionError:
+        return f"a {type(value).__name__} nested too deeply"
 
 
 def _parsed(raw: str) -> Any:

@@ -155,6 +155,14 @@ async def test_a_header_that_should_be_json_and_is_not_is_named(gateway: Client)
     assert response.json()["error"]["param"] == "x-entroute-budget"
 
 
+async def test_a_header_nested_deeper_than_a_body_may_be_is_refused(gateway: Client):
+    deep = '{"kind": "exact", "answer": ' + "[" * 250 + "]" * 250 + "}"
+    response = await gateway.chat(headers={"x-entroute-verifier": deep})
+    assert response.status_code == 400
+    assert response.json()["error"]["param"] == "x-entroute-verifier"
+    assert "deeper" in response.json()["error"]["message"]
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [

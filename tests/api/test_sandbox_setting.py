@@ -182,12 +182,12 @@ async def test_a_key_is_asked_for_and_sent(serve: Serve, workers: Workers, tmp_p
 
 async def test_a_file_of_settings_is_used(tmp_path: Path) -> None:
     config = tmp_path / "sandbox.yaml"
-    config.write_text("output_kib: 1\nwarm: 1\n", encoding="utf-8")
+    config.write_text("output_kib: 32\nwarm: 1\n", encoding="utf-8")
     with sandbox_server(tmp_path, "--config", str(config)) as url:
         async with httpx.AsyncClient(trust_env=False) as client:
-            source = {"source": "print('x' * 5000)"}
+            source = {"source": "print('x' * 50_000)"}
             ran = (await client.post(f"{url}/run", json=source, timeout=20)).json()
-    assert len(ran["stdout"]) <= 1024
+    assert len(ran["stdout"]) <= 32 * 1024
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1"])

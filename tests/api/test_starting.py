@@ -63,6 +63,6 @@ def test_ctrl_c_while_weights_are_fetched_ends_at_once(
 
 
 def test_a_port_is_taken_before_requests_are():
-    first = listening("127.0.0.1", 0)
+    first = listening("127.0.0.1", 0, "server.")
     with closing(first), pytest.raises(ConfigurationError, match=r"server\.port"):
-        listening("127.0.0.1", first.getsockname()[1])
+        listening("127.0.0.1", first.getsockname()[1], "server.")

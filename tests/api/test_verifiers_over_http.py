@@ -54,17 +54,17 @@ def verifier_cases() -> list[Any]:
         ("no kind", {"answer": "51"}, f"{where}.kind", "Known verifiers"),
         ("unknown field", {**EXACT, "fuzzy": 1}, f"{where}.fuzzy", "not permitted"),
         ("missing field", {"kind": "exact"}, f"{where}.answer", "required"),
-        ("tests no Python", {**TESTS, "tests": "assert ("}, f"{where}.tests", "compiles"),
+        ("tests no Python", {**TESTS, "tests": "assert ("}, f"{where}.tests", "parsed"),
         ("tests empty", {**TESTS, "tests": []}, f"{where}.tests", "at least 1"),
         ("tests a number", {**TESTS, "tests": 3}, f"{where}.tests", "tuple"),
         ("tests too many", {**TESTS, "tests": "assert 1\n" * 51}, f"{where}.tests", "50"),
-        ("tests nul", {**TESTS, "tests": "assert 1\0"}, f"{where}.tests", "compiles"),
+        ("tests nul", {**TESTS, "tests": "assert 1\0"}, f"{where}.tests", "parsed"),
         ("tests deep", {**TESTS, "tests": "assert " + "-" * 5000 + "1"}, f"{where}.tests", "."),
         ("entry point", {**TESTS, "entry_point": "a b"}, f"{where}.entry_point", "pattern"),
         ("timeout", {**TESTS, "timeout_s": 9000}, f"{where}.timeout_s", "30"),
         ("no sat", {**PROGRAM, "source": "x = 1"}, f"{where}.source", "sat(answer)"),
         ("sat of two", {**PROGRAM, "source": "def sat(a, b): 1"}, f"{where}.source", "one"),
-        ("sat no Python", {**PROGRAM, "source": "def sat("}, f"{where}.source", "compiles"),
+        ("sat no Python", {**PROGRAM, "source": "def sat("}, f"{where}.source", "parsed"),
         ("no form", {"kind": "schema"}, f"{where}.json_schema", "regex"),
         (
             "schema malformed",
@@ -104,7 +104,7 @@ def verifier_cases() -> list[Any]:
             "weighted tests",
             weighing({**TESTS, "tests": "("}),
             f"{where}.parts.0.verifier.tests",
-            "compiles",
+            "parsed",
         ),
         ("source large", {**PROGRAM, "source": "#" * 70_000}, f"{where}.source", "65536"),
         ("tests large", {**TESTS, "tests": "#" * 70_000}, f"{where}.tests", "65536"),
@@ -241,11 +241,26 @@ BLIND = {
 
 
 @pytest.mark.parametrize("kind", BLIND)
-@pytest.mark.parametrize("strategy", ["best_of_n", "rejection", "self_consistency", "self_refine"])
+@pytest.mark.parametrize(
+    ("strategy", "judges"),
+    [
+        ("best_of_n", None),
+        ("rejection", None),
+        ("self_consistency", "majority"),
+        ("self_refine", "majority"),
+    ],
+)
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
 async def test_a_judge_that_says_nothing_of_use_costs_quality_not_the_answer(
-    sandboxed: Client, workers: Workers, kind: str, strategy: str, *, stream: bool
+    sandboxed: Client,
+    workers: Workers,
+    kind: str,
+    strategy: str,
+    judges: str | None,
+    *,
+    stream: bool,
 ) -> None:
+    """Where votes stand in for it, the answer says so."""
     await workers.large.script(rules=[], answer="I would rather talk about the weather.")
     options = judged(BLIND[kind], strategy)
     response = await sandboxed.chat(SUM, entroute=options, stream=stream)
@@ -253,7 +268,7 @@ async def test_a_judge_that_says_nothing_of_use_costs_quality_not_the_answer(
     text, shown = read(response, stream=stream)
     assert text == SAID
     assert shown["degraded"] == ["verifier"]
-    assert shown["verifier"] == kind
+    assert shown["verifier"] == (judges or kind)
     purposes = {row["purpose"] for row in shown["usage"]["by"]}
     assert ("verify" in purposes) == (kind != "reward")
 
@@ -305,3 +320,16 @@ async def test_deep_nesting_is_refused_or_answered_but_is_no_failure_of_ours(
     assert response.status_code in {200, 400}, response.text
     if depth > 300:
         assert response.status_code == 400
+
+
+@pytest.mark.parametrize(
+    ("verifier", "prompt", "strategy"),
+    [(TESTS, FUNCTION, "verify_then_escalate"), (EXACT, SUM, "self_consistency")],
+)
+async def test_auto_finds_a_strategy_for_a_verifier(
+    sandboxed: Client, verifier: dict[str, Any], prompt: str, strategy: str
+) -> None:
+    options = {"verifier": verifier, "explain": True}
+    answer = await sandboxed.answer(prompt, model="auto", entroute=options)
+    assert answer["entroute"]["strategy"] == strategy
+    assert answer["entroute"]["verifier"] == verifier["kind"]

@@ -2,7 +2,7 @@ from typing import Any
 
 import pytest
 
-from entroute.backends.wire import Fold, body_of, completion_of, path_of, usage_of
+from entroute.backends.wire import Fold, body_of, completion_of, counted, path_of, usage_of
 from entroute.errors import WorkerProtocolError
 from entroute.spending import Usage
 from entroute.types import ChatRequest, Completion, Delta, top_logprobs
@@ -173,6 +173,9 @@ def test_another_shape_is_a_protocol_error(payload: dict[str, Any]) -> None:
         {"choices": ["42"]},
         {"choices": [{"delta": "42"}]},
         {"choices": [{"delta": {"tool_calls": [{"index": "first"}]}}]},
+        {"choices": [{"delta": {"tool_calls": [{"index": 2**40, "function": {}}]}}]},
+        {"choices": [{"delta": {"tool_calls": [{"index": -1, "function": {}}]}}]},
+        {"choices": [{"delta": {"tool_calls": [{"index": 0, "type": "id"}]}}]},
     ],
 )
 def test_a_chunk_of_another_shape_is_a_protocol_error(bad: dict[str, Any]) -> None:
@@ -262,6 +265,23 @@ def test_tool_call_deltas_are_merged_by_index() -> None:
         {"id": "a", "type": "function", "function": {"name": "add", "arguments": '{"x": 1}'}},
         {"id": "b", "type": "function", "function": {"name": "now", "arguments": "{}"}},
     ]
+
+
+def test_a_custom_tool_call_keeps_its_type() -> None:
+    head = {"index": 0, "id": "a", "type": "custom", "custom": {"name": "shell", "input": "ls"}}
+    _, completion = folded(
+        chunk({"tool_calls": [head]}),
+        chunk({"tool_calls": [{"index": 0, "custom": {"input": " -l"}}]}, finish_reason="stop"),
+    )
+    custom = {"name": "shell", "input": "ls -l"}
+    assert completion.tool_calls == [{"id": "a", "type": "custom", "custom": custom}]
+
+
+def test_counts_that_cannot_be_are_brought_in_range() -> None:
+    cached = {"prompt_tokens_details": {"cached_tokens": 5}}
+    told = {"prompt_tokens": 3, "completion_tokens": -1, **cached}
+    assert usage_of(told) == Usage(3, 3, 0, 1)
+    assert counted({"prompt_n": 2, "cache_n": -4, "predicted_n": -1}) == Usage(0, 0, 0, 1)
 
 
 def test_reasoning_is_joined_apart_from_the_content() -> None:

@@ -163,6 +163,7 @@ def test_a_whole_outcome_is_worth_storing(reason: Any) -> None:
         (replace(outcome(), failures=("worker w: reset",)), []),
         (replace(outcome(), degraded=("verifier",)), []),
         (outcome(), ["large"]),
+        (replace(outcome(), repeatable=False), []),
     ],
 )
 def test_a_flawed_outcome_is_not_worth_storing(flawed: Outcome, degraded: list[str]) -> None:

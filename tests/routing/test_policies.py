@@ -21,7 +21,7 @@ from entroute.strategies.self_consistency import SelfConsistencyConfig
 from entroute.strategies.single import Single
 from entroute.types import ChatRequest, Options, Principal
 from tests.builders import a_request, a_run, a_tier
-from tests.fakes import strategy_parts
+from tests.fakes import FakeVerifier, strategy_parts
 
 STRATEGIES: dict[str, Strategy] = {
     "single": Single(),
@@ -196,6 +196,23 @@ def test_a_target_quality_is_refused_where_nothing_predicts_it(policy: Policy) -
     with pytest.raises(InvalidRequest) as caught:
         decide(policy, a_run(*tiers(), options=Options(quality=0.9)))
     assert caught.value.param == "entroute.quality"
+
+
+@any_policy
+@pytest.mark.parametrize("difficulty", [0.1, 0.5, 0.9])
+def test_a_verifier_is_served_by_a_strategy_that_has_a_use_for_it(
+    policy: Policy, difficulty: float
+) -> None:
+    run = a_run(*tiers(), verifier=FakeVerifier({}))
+    assert decide(policy, run, difficulty).strategy == "self_consistency"
+
+
+@any_policy
+def test_a_verifier_that_nothing_has_a_use_for_is_named(policy: Policy) -> None:
+    run = a_run(*tiers(), verifier=FakeVerifier({}), request=a_request(n=2))
+    with pytest.raises(InvalidRequest, match=r"No strategy of the server's policy") as caught:
+        decide(policy, run)
+    assert caught.value.param in {"entroute.verifier", "n"}
 
 
 @any_policy

@@ -81,6 +81,20 @@ def processes() -> list[int]:
     return found
 
 
+def children() -> list[str]:
+    """Return this process's own children that are, or as zombies were, bwraps, by pid and state."""
+    found = []
+    for folder in Path("/proc").iterdir():
+        with contextlib.suppress(OSError):
+            if not folder.name.isdigit():
+                continue
+            name, rest = (folder / "stat").read_text().rsplit(")", 1)
+            state, parent = rest.split()[:2]
+            if name.endswith("(bwrap") and int(parent) == os.getpid():
+                found.append(f"{folder.name} {state}")
+    return found
+
+
 async def until_gone(pids: list[int], *, within_s: float = 5.0) -> bool:
     """Whether none of the processes is left after a while."""
     give_up = time.monotonic() + within_s

@@ -10,7 +10,7 @@ import pytest
 import pytest_asyncio
 
 from entroute.sandbox import BubblewrapSandbox
-from tests.sandbox.boxes import bubblewrap, processes, until_gone
+from tests.sandbox.boxes import bubblewrap, children, processes, until_gone
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 SECRET = "the-secret-of-this-test"
@@ -73,7 +73,15 @@ BOMBS = {
     "open files": ("x = []\nwhile True: x.append(open('/dev/null'))", "killed"),
     "files without end": (
         "import itertools\nfor i in itertools.count(): open(str(i), 'w').close()",
-        "timeout",
+        "killed",
+    ),
+    "folders without end": (
+        "import itertools, os\nfor i in itertools.count(): os.mkdir(str(i))",
+        "killed",
+    ),
+    "files that are gone but open": (
+        "import os\nwhile True: os.open('f', os.O_CREAT | os.O_RDWR), os.unlink('f')",
+        "killed",
     ),
     "endless loop": ("while True: pass", "timeout"),
     "endless sleep": ("import time; time.sleep(999)", "timeout"),
@@ -95,6 +103,39 @@ async def test_a_program_that_takes_too_much_is_ended(
     assert (run.status, run.error != "") == (status, True), run.error
     assert len(run.stdout) <= 64 * 1024
     assert (await sandbox.run("print('next')")).stdout == "next\n"
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        "os.symlink('x' * 100, 'l')",
+        "os.symlink('x', 'l', dir_fd=os.open('.', 0))",
+        "os.link('f', 'l')",
+        "os.mknod('l')",
+        "os.mkfifo('l')",
+        "os.setxattr('f', 'user.x', bytes(9999))",
+        "socket.socketpair(type=socket.SOCK_DGRAM)",
+    ],
+)
+async def test_what_takes_memory_that_no_limit_counts_is_refused(
+    sandbox: BubblewrapSandbox, call: str
+) -> None:
+    run = await sandbox.run(f"import os, socket\nopen('f', 'w').close()\n{call}")
+    assert (run.status, "Operation not permitted" in run.error) == ("error", True), run.error
+
+
+async def test_files_and_folders_of_ordinary_use_are_there(sandbox: BubblewrapSandbox) -> None:
+    source = (
+        "import os, pathlib, shutil, tempfile\n"
+        "with tempfile.TemporaryDirectory() as folder:\n"
+        "    for i in range(1500): pathlib.Path(folder, str(i)).touch()\n"
+        "    shutil.copytree(folder, 'copy')\n"
+        "    os.replace('copy/1', 'one')\n"
+        "    with tempfile.NamedTemporaryFile() as file: shutil.copy2(file.name, 'two')\n"
+        "print(len(os.listdir('copy')), sorted(os.listdir()))\n"
+    )
+    run = await sandbox.run(source)
+    assert (run.error, run.stdout) == ("", "1499 ['copy', 'one', 'two']\n")
 
 
 async def test_recursion_without_python_s_limit_is_ended(sandbox: BubblewrapSandbox) -> None:
@@ -216,6 +257,30 @@ FORGERIES = {
 }
 
 
+SEARCH = """
+import os, sys
+frame = sys._getframe()
+while 'job' not in frame.f_locals: frame = frame.f_back
+report = frame.f_locals['job']['secret'] + ' ' + GARBAGE + '\\n'
+os.write(frame.f_locals['report_fd'], report.encode())
+os._exit(0)
+"""
+
+
+@pytest.mark.parametrize(
+    "garbage",
+    ["[" * 8000, '{"status": "error", "error": 5}', '{"status": ["ok"], "error": ""}', "1"],
+)
+async def test_a_report_forged_with_the_secret_is_read_as_data(
+    sandbox: BubblewrapSandbox, garbage: str
+) -> None:
+    run = await sandbox.run(f"GARBAGE = {garbage!r}\n{SEARCH}")
+    assert (run.status, run.error) == (
+        "error",
+        "the program wrote to the sandbox's report channel",
+    )
+
+
 @pytest.mark.parametrize("name", FORGERIES)
 async def test_a_forged_report_does_not_count(sandbox: BubblewrapSandbox, name: str) -> None:
     source = "import os\ndef write(fd, data):\n try: os.write(fd, data)\n except OSError: pass\n"
@@ -261,3 +326,4 @@ async def test_afterwards_the_pool_serves_and_closing_leaves_no_process(
     await sandbox.close()
     assert await until_gone(mine)
     assert processes() == []
+    assert children() == []

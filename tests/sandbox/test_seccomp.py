@@ -11,12 +11,15 @@ I386 = 0x40000003
 READ = {"x86_64": 0, "aarch64": 63}
 EXECVE = {"x86_64": 59, "aarch64": 221}
 CLONE = {"x86_64": 56, "aarch64": 220}
+SOCKETPAIR = {"x86_64": 53, "aarch64": 199}
+UNIX, INET, VSOCK, STREAM, DATAGRAM, CLOEXEC = 1, 2, 40, 1, 2, 0o2000000
 CLONE3, IO_URING_SETUP, X32 = 435, 425, 0x40000000
 
 
-def verdict(program: bytes, architecture: int, number: int) -> int:
-    """Run a filter as the kernel does; a small machine for the four instructions that it uses."""
+def verdict(program: bytes, architecture: int, number: int, *arguments: int) -> int:
+    """Run a filter as the kernel does; a small machine for the five instructions that it uses."""
     data = {0: number, 4: architecture}
+    data |= {16 + 8 * i: argument for i, argument in enumerate(arguments)}
     at, accumulator = 0, 0
     instructions = list(struct.iter_unpack("=HBBI", program))
     while True:
@@ -26,6 +29,8 @@ def verdict(program: bytes, architecture: int, number: int) -> int:
             accumulator = data[value]
         elif code == 0x15:
             at += if_true if accumulator == value else if_false
+        elif code == 0x54:
+            accumulator &= value
         elif code == 0x35:
             at += if_true if accumulator >= value else if_false
         else:
@@ -48,6 +53,23 @@ class TestFilter:
         answer = verdict(syscall_filter(machine), NATIVE[machine], CLONE[machine])
         assert answer == ERRNO | errno.EAGAIN
 
+    @pytest.mark.parametrize(
+        ("family", "kind", "answer"),
+        [
+            (UNIX, STREAM, ALLOW),
+            (UNIX, STREAM | CLOEXEC, ALLOW),
+            (UNIX, DATAGRAM, ERRNO | errno.EPERM),
+            (UNIX, DATAGRAM | CLOEXEC, ERRNO | errno.EPERM),
+            (INET, STREAM, ERRNO | errno.EPERM),
+            (VSOCK, STREAM, ERRNO | errno.EPERM),
+        ],
+    )
+    def test_of_pairs_of_sockets_only_local_streams_pass(
+        self, machine: str, family: int, kind: int, answer: int
+    ) -> None:
+        pair = SOCKETPAIR[machine], family, kind
+        assert verdict(syscall_filter(machine), NATIVE[machine], *pair) == answer
+
     @pytest.mark.parametrize("number", [CLONE3, IO_URING_SETUP, X32 | 1, 424, 0xFFFFFFFF])
     def test_new_and_foreign_numbers_do_not_exist(self, machine: str, number: int) -> None:
         answer = verdict(syscall_filter(machine), NATIVE[machine], number)
@@ -65,4 +87,5 @@ def test_both_machines_refuse_the_same_calls_where_both_have_them() -> None:
     assert set(denied("aarch64")) <= set(denied("x86_64"))
     assert only_x86 == {
         "iopl", "ioperm", "modify_ldt", "uselib", "sysfs", "ustat", "mknod", "_sysctl",
+        "link", "symlink",
     }  # fmt: skip

@@ -1,6 +1,7 @@
 """A start looks for itself, and says what to do where programs would not be isolated."""
 
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ from pydantic import ValidationError
 from entroute.errors import ConfigurationError
 from entroute.sandbox import BubblewrapConfig
 from entroute.sandbox.command import find_bwrap
-from tests.sandbox.boxes import config, processes
+from tests.sandbox.boxes import bubblewrap, children, config, processes
 
 
 def executable(path: Path, script: str) -> str:
@@ -46,6 +47,19 @@ async def test_a_bwrap_that_is_not_there_is_named() -> None:
 async def test_one_that_never_gets_ready_is_given_up(tmp_path: Path) -> None:
     bwrap = executable(tmp_path / "bwrap", "#!/bin/sh\nexec sleep 60\n")
     assert "not ready in time" in await refusal(config(bwrap=bwrap, start_s=0.3))
+
+
+async def test_a_start_takes_seconds_at_most_and_a_run_on_a_warm_one_a_part_of_one() -> None:
+    begun = time.monotonic()
+    async with bubblewrap(warm=1) as sandbox:
+        assert time.monotonic() - begun < 20
+        took = []
+        for _ in range(5):
+            begun = time.monotonic()
+            assert (await sandbox.run("pass")).ok
+            took.append(time.monotonic() - begun)
+        assert min(took) < 1
+    assert (processes(), children()) == ([], [])
 
 
 # Runs the real bwrap less one of its arguments.
@@ -95,8 +109,17 @@ async def test_a_view_of_the_hosts_files_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("field", "value"),
-    [("workers", 0), ("warm", -1), ("cpu_s", 0), ("memory_mib", 1), ("start_s", 0), ("extra", 1)],
+    [
+        ("workers", 0),
+        ("warm", -1),
+        ("cpu_s", 0),
+        ("memory_mib", 1),
+        ("start_s", 0),
+        ("extra", 1),
+        ("output_kib", 31),
+        ("max_wall_s", 0.9),
+    ],
 )
-def test_settings_out_of_range_are_refused(field: str, value: int) -> None:
+def test_settings_out_of_range_are_refused(field: str, value: float) -> None:
     with pytest.raises(ValidationError, match=field):
         BubblewrapConfig.model_validate({field: value})

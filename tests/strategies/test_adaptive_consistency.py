@@ -95,7 +95,8 @@ async def test_it_stops_where_a_look_after_every_sample_would(
     outcome = await strategy(most, level).run(run)
     assert len(outcome.candidates) == looked_at
     assert len(backend.calls) == drawn <= most
-    assert outcome.cancelled == drawn - looked_at
+    unfinished = sum(charge.usage.partial_calls for charge in run.ledger.charges)
+    assert outcome.cancelled == unfinished <= drawn - looked_at
     counts = {a: answers[:looked_at].count(a) for a in answers[:looked_at] if a is not None}
     best = max(counts.values(), default=0)
     winners = [f"It is {a}." for a, count in counts.items() if count == best]
@@ -108,7 +109,8 @@ async def test_failures_count_as_samples_drawn(answers: list[Any]) -> None:
     backend, run = drawing(says("It is 1."), *scripts)
     outcome = await strategy(12).run(run)
     assert len(backend.calls) <= 12
-    assert len(outcome.candidates) + len(outcome.failures) + outcome.cancelled == len(backend.calls)
+    unneeded = len(backend.calls) - len(outcome.candidates) - len(outcome.failures)
+    assert 0 <= outcome.cancelled <= unneeded
 
 
 async def test_a_vote_that_never_settles_ends_at_the_most() -> None:

@@ -224,3 +224,11 @@ def test_an_answer_without_code_is_the_last_choice() -> None:
     assert best_solution([Solution("", "no code", 0.0), Solution("x", "a", 0.0)], codet=True) == 1
     with pytest.raises(ValueError, match="no solution"):
         best_solution([], codet=False)
+
+
+def test_programs_too_long_or_odd_for_a_tree_are_hashed_by_their_text() -> None:
+    long = "def f(x):\n" + "    x += 1\n" * 4000
+    odd = f"def f(x):\n    return 0x{'f' * 9000}\n"
+    for program in (long, odd):
+        assert functional_hash(program) == functional_hash(f"{program}\n")
+        assert functional_hash(program) != functional_hash(program.replace("x", "y", 1))

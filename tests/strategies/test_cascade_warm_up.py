@@ -37,7 +37,7 @@ async def test_the_next_tier_is_asked_for_one_token_while_the_gate_decides() -> 
     assert (warming.purpose, warming.max_tokens, warming.request.logprobs) == ("probe", 1, False)
     assert warming.request.messages == real.request.messages
     assert (real.purpose, real.max_tokens) == ("answer", 50)
-    assert spent(run) == [("small", "discarded", 4), ("large", "probe", 1), ("large", "answer", 1)]
+    assert spent(run) == [("large", "probe", 1), ("small", "discarded", 4), ("large", "answer", 1)]
 
 
 async def test_it_is_off_unless_switched_on() -> None:
@@ -54,8 +54,8 @@ async def test_a_warm_up_that_is_not_done_delays_nothing_and_is_cancelled_and_ch
     assert (outcome.choices[0].content, outcome.stop_reason) == (SMALL, "confident")
     assert len(large.cancelled) == 1
     assert large.running == 0
-    assert spent(run) == [("small", "answer", 10), ("large", "probe", 0)]
-    assert run.ledger.charges[1].usage == Usage(calls=1, partial_calls=1)
+    assert spent(run) == [("large", "probe", 0), ("small", "answer", 10)]
+    assert run.ledger.charges[0].usage == Usage(calls=1, partial_calls=1)
 
 
 async def test_an_escalation_does_not_wait_for_its_warm_up() -> None:
@@ -82,10 +82,10 @@ async def test_every_step_of_a_climb_warms_the_next() -> None:
     run = a_run(*tiers)
     assert (await answer(run)).tier == "large"
     assert [(tier, purpose) for tier, purpose, _ in spent(run)] == [
-        ("small", "discarded"),
         ("medium", "probe"),
-        ("medium", "discarded"),
+        ("small", "discarded"),
         ("large", "probe"),
+        ("medium", "discarded"),
         ("large", "answer"),
     ]
 
@@ -140,3 +140,27 @@ async def test_leaving_while_held_back_cancels_the_warm_up_too() -> None:
         await task
     assert (small.running, large.running) == (0, 0)
     assert len(run.ledger.charges) == 2
+
+
+@pytest.mark.parametrize("cap", [None, 300])
+async def test_nothing_is_warmed_where_the_budget_would_cut_an_answer_for_it(
+    cap: int | None,
+) -> None:
+    large = a_large(says(LARGE))
+    request = a_request(max_tokens=cap)
+    run = two(says(*WORDS), large, budget=a_budget(max_generated_tokens=300), request=request)
+    outcome = await answer(run)
+    assert (outcome.tier, outcome.stop_reason) == ("small", "confident")
+    assert large.calls == []
+    assert run.ledger.exhausted is None
+
+
+async def test_the_next_tier_reads_while_the_first_one_reads() -> None:
+    small, large = FakeBackend(hangs()), a_large(hangs())
+    task = asyncio.create_task(answer(two(small, large)))
+    await settle()
+    assert (small.running, large.running) == (1, 1)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert (small.running, large.running) == (0, 0)

@@ -95,10 +95,23 @@ async def test_inputs_tell_apart_what_the_examples_do_not() -> None:
     _, run = asking(odd, odd, RIGHT, LONG, SAME, request=a_request(VAGUE))
     outcome = await strategy(samples=5).run(run)
     assert "2 * x" in outcome.choices[0].content
-    _, blind = asking(odd, odd, RIGHT, LONG, SAME, request=a_request(VAGUE))
-    outcome = await strategy(samples=5, inputs=0).run(blind)
-    assert max(Counter(verdict.answer for verdict in outcome.verdicts).values()) == 2
-    assert blind.trace.degraded == []
+
+
+@pytest.mark.parametrize(
+    ("prompt", "facts"),
+    [
+        (VAGUE, {"inputs": 0}),
+        ("Write `double`.\n\nassert double(()) == ()", {}),
+    ],
+)
+async def test_without_inputs_of_our_own_the_examples_tell_programs_apart(
+    prompt: str, facts: dict[str, Any]
+) -> None:
+    _, run = asking(RIGHT, WRONG, LONG, SAME, WRONG, request=a_request(prompt))
+    outcome = await strategy(samples=5, score="codet", **facts).run(run)
+    sizes = Counter(verdict.answer for verdict in outcome.verdicts if verdict.score)
+    assert run.trace.degraded == []
+    assert max(sizes.values()) == 3
 
 
 @given(st.permutations([SQUARE, LONG, SQUARE, RIGHT, LONG, WRONG]))

@@ -9,14 +9,17 @@ from pydantic import ValidationError
 from entroute.calls import Head
 from entroute.errors import BudgetExhausted, DeadlineExceeded, SandboxUnavailable, WorkerFailed
 from entroute.execution import Execution
+from entroute.protocols import Run
+from entroute.spending import Price
 from entroute.strategies.cot_pot import CotPot, CotPotConfig
 from entroute.strategies.programs import PROGRAM_LINE
-from tests.builders import a_budget, a_request, refused, until
+from tests.builders import a_budget, a_request, a_run, a_tier, refused, until
 from tests.fakes import FakeSandbox, FakeVerifier, executed, strategy_parts
-from tests.scripted import Script, fails, hangs, says
+from tests.scripted import FakeBackend, FakeClock, Script, fails, hangs, says
 from tests.strategies.programming import (
     TIMED_OUT,
     answers,
+    code,
     drawing,
     prints,
     purposes,
@@ -147,6 +150,47 @@ async def test_temperature_zero_draws_one_pair() -> None:
     assert outcome.stop_reason == "exhausted"
 
 
+def priced(*scripts: Script, **facts: Any) -> Run:
+    """Return a run whose larger tier costs more than there is."""
+    large = a_tier("large", answers(43), price=Price(1e6, 1e6))
+    return a_run(
+        a_tier("small", FakeBackend(*scripts)), large, budget=a_budget(max_cost_usd=1.0), **facts
+    )
+
+
+async def test_a_larger_tier_that_does_not_fit_matters_only_where_the_vote_stays_open() -> None:
+    settled = priced(answers(41), prints(42), *[answers(42), prints(42)] * 4)
+    outcome = await cot_pot(escalate=True).run(settled)
+    assert (outcome.stop_reason, settled.ledger.exhausted) == ("settled", None)
+    left_open = priced(answers(41), prints(42), request=a_request(temperature=0))
+    outcome = await cot_pot(escalate=True).run(left_open)
+    assert (outcome.stop_reason, left_open.ledger.exhausted) == ("budget", "max_cost_usd")
+
+
+async def test_a_deadline_between_waves_ends_with_the_best_so_far() -> None:
+    clock = FakeClock()
+
+    def slow(source: str) -> Execution:
+        clock.advance(100)
+        return executed(source)
+
+    _, run = drawing(answers(41), prints(42), clock=clock, budget=a_budget(deadline=150.0))
+    outcome = await cot_pot(running(slow)).run(run)
+    assert outcome.choices[0].content == "So the answer is 41."
+    assert (outcome.stop_reason, run.ledger.exhausted) == ("deadline", "deadline")
+
+
+@pytest.mark.parametrize("program", ["0.1 + 0.2", "0.3", "'Answer: 0.3'"])
+async def test_a_program_agrees_whatever_the_noise_of_its_value(program: str) -> None:
+    _, run = drawing(answers("0.3"), code(f"print({program})"))
+    assert (await cot_pot().run(run)).stop_reason == "verified"
+
+
+def test_at_a_level_of_a_coin_nothing_would_be_compared() -> None:
+    with pytest.raises(ValidationError):
+        CotPotConfig(level=0.5)
+
+
 @given(st.integers(1, 6))
 async def test_a_budget_of_few_calls_still_answers(calls: int) -> None:
     scripts = [answers(1), prints(2), answers(3), prints(4), answers(5), prints(6)]
@@ -198,6 +242,18 @@ async def test_a_probes_stream_is_the_reasoning_sample() -> None:
     assert outcome.stop_reason == "verified"
     assert len(backend.calls) == 2
     assert [call.request.text.endswith(PROGRAM_LINE) for call in backend.calls] == [False, True]
+
+
+async def test_a_probe_that_reserved_everything_leaves_room_for_the_program() -> None:
+    budget = a_budget(max_generated_tokens=1000)
+    _, run = drawing(answers(42), prints(42), budget=budget)
+    tier = run.tiers[0]
+    probe = run.reserve(tier, "probe")
+    stream = tier.backend.stream(probe)
+    run.head = Head("small", probe, [await anext(stream)], stream)
+    outcome = await cot_pot().run(run)
+    assert (outcome.stop_reason, len(outcome.candidates)) == ("verified", 2)
+    assert run.ledger.exhausted is None
 
 
 async def test_a_probes_stream_of_another_tier_is_cancelled() -> None:

@@ -5,7 +5,8 @@ import pytest
 
 from entroute.errors import CallFailed, WorkerFailed, WorkerRejected
 from entroute.strategies.adaptive_consistency import AdaptiveConsistencyConfig
-from entroute.strategies.drawing import Draw, Manner, Step, drawn, saved_tokens
+from entroute.strategies.drawing import Draw, Manner, Step, drawn
+from entroute.strategies.saving import saved_tokens
 from entroute.strategies.self_consistency import SelfConsistencyConfig
 from tests.builders import a_budget, a_request, a_run, a_tier, settle
 from tests.fakes import strategy_parts, voter

@@ -13,7 +13,8 @@ from entroute.errors import BudgetExhausted, CallFailed, DeadlineExceeded
 from entroute.evidence import Verdict
 from entroute.protocols import Run
 from entroute.spending import Price
-from entroute.strategies.drawing import Manner, drawn, mark_chosen, saved_tokens
+from entroute.strategies.drawing import Manner, drawn, mark_chosen
+from entroute.strategies.saving import saved_tokens
 from entroute.types import ChatRequest, Completion
 from tests.builders import a_budget, a_request, a_run, a_tier
 from tests.fakes import FakeVerifier, voter
@@ -112,6 +113,8 @@ async def test_nothing_before_the_deadline_is_an_error_that_no_tier_mends() -> N
 class Slow(FakeVerifier):
     """Never finishes comparing two."""
 
+    compares = True
+
     async def score(
         self, request: ChatRequest, candidates: Sequence[Completion]
     ) -> tuple[Verdict, ...]:
@@ -204,3 +207,14 @@ async def test_the_ledger_says_which_sample_is_the_answer() -> None:
     assert [charge.purpose for charge in run.ledger.charges] == [
         "sample", "discarded", "answer", "discarded",
     ]  # fmt: skip
+
+
+async def test_a_sample_that_ended_unread_was_not_cut_off() -> None:
+    _, run = drawing(says_that(1), says_that(1), says_that(1), hangs(after=1))
+    rule = Until(4, lambda draw: len(draw.done) == 1)
+    draw = await drawn(run, at(run), Manner(rule, voter()))
+    assert (len(draw.done), len(draw.unread), draw.cancelled) == (1, 2, 1)
+    assert saved_tokens(run, draw) == {"cancelled": 1}
+    mark_chosen(run, (draw,), draw.done[0])
+    purposes = [charge.purpose for charge in run.ledger.charges]
+    assert purposes == ["answer", "discarded", "discarded", "discarded"]

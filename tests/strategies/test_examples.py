@@ -115,6 +115,13 @@ def test_no_prompt_brings_more_examples_than_are_worth_running() -> None:
     assert len(examples_in(prompt).examples) == 32
 
 
+@pytest.mark.parametrize("line", ["f(1) -> x\n", "assert f(1) ==\n", ">>> f(1)\nx\n"])
+def test_no_more_of_a_prompt_is_parsed_than_is_worth_it(line: str) -> None:
+    last = line.replace("x", "2").replace("==\n", "== 2\n")
+    assert len(checks("def f(x): ...\n" + line * 60 + last)) == 1
+    assert checks("def f(x): ...\n" + line * 70 + last) == []
+
+
 HOSTILE = [
     ">>> " * 3000,
     '"""' * 5000,

@@ -101,3 +101,25 @@ async def test_a_defect_in_a_stream_is_raised_and_not_waited_for() -> None:
         started(fanout, fails(ZeroDivisionError("a defect")), hangs())
         with pytest.raises(ZeroDivisionError):
             await fanout.next()
+
+
+async def test_what_ended_but_was_not_read_is_not_cut_off() -> None:
+    async with Fanout() as fanout:
+        started(fanout, says("a"), says("b"), fails(WorkerFailed("w", "answered 500")), hangs())
+        await settle()
+        while not isinstance((await fanout.next())[1], Completion):
+            pass
+        assert await fanout.cancel() == 1
+        assert fanout.unread == {1, 2}
+
+
+async def test_only_what_is_there_is_ready() -> None:
+    async with Fanout() as fanout:
+        started(fanout, says("a"), hangs())
+        assert await fanout.ready() is None
+        await settle()
+        assert await fanout.ready() is not None
+        piece = await fanout.ready()
+        assert piece is not None
+        assert isinstance(piece[1], Completion)
+        assert await fanout.ready() is None

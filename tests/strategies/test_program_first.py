@@ -5,11 +5,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from entroute.errors import DeadlineExceeded, SandboxUnavailable, WorkerFailed
+from entroute.spending import Price
 from entroute.strategies.program_first import ProgramFirst, ProgramFirstConfig
 from entroute.strategies.programs import PROGRAM_LINE
-from tests.builders import a_budget, a_request, refused
+from tests.builders import a_budget, a_request, a_run, a_tier, refused
 from tests.fakes import FakeSandbox, FakeVerifier, strategy_parts
-from tests.scripted import Script, fails, says
+from tests.scripted import FakeBackend, Script, fails, says
 from tests.strategies.programming import (
     TIMED_OUT,
     answers,
@@ -47,6 +48,9 @@ async def test_one_program_that_prints_a_value_is_enough() -> None:
         code("x = 42"),
         code("print('a walk in the park')"),
         code("print(1)\nprint(2)"),
+        code("print(None)"),
+        code("print(float('nan'))"),
+        code("print(6 == 7)"),
         code("print('9' * 500)"),
         code("print('broken'"),
     ],
@@ -170,3 +174,29 @@ async def test_a_pinned_tier_reasons_itself() -> None:
     _, run = drawing(code("x = 1"), answers(41), large=answers(43), pinned="small")
     outcome = await program_first().run(run)
     assert (outcome.tier, outcome.stop_reason) == ("small", "exhausted")
+
+
+async def test_a_larger_tier_that_the_budget_does_not_hold_is_what_cut_it_short() -> None:
+    small = FakeBackend(code("x = 1"), answers(41))
+    large = a_tier("large", answers(43), price=Price(1e6, 1e6))
+    run = a_run(a_tier("small", small), large, budget=a_budget(max_cost_usd=1.0))
+    outcome = await program_first().run(run)
+    assert (outcome.tier, outcome.choices[0].content) == ("small", "So the answer is 41.")
+    assert (outcome.stop_reason, run.ledger.exhausted) == ("budget", "max_cost_usd")
+
+
+async def test_the_noise_of_floats_is_neither_said_nor_counted() -> None:
+    _, run = drawing(code("print(0.1 + 0.2)"), prints("0.3"))
+    outcome = await program_first(confirm=True).run(run)
+    assert outcome.stop_reason == "settled"
+    assert outcome.choices[0].content == "The answer is 0.3."
+
+
+async def test_where_a_number_is_asked_for_nothing_else_is_a_value() -> None:
+    asked = a_request("Ann has 3 pens and buys 4. How many pens does Ann have?")
+    _, run = drawing(prints("(3, 4)"), answers(7), request=asked)
+    assert (await program_first().run(run)).choices[0].content == "So the answer is 7."
+    _, run = drawing(prints("Answer: 7 pens"), answers(8), request=asked)
+    outcome = await program_first().run(run)
+    assert outcome.choices[0].content == "The answer is 7 pens."
+    assert outcome.verdicts[0].answer == "7"

@@ -4,7 +4,15 @@ from hypothesis import strategies as st
 
 from entroute.answers import Answer, extract
 from entroute.execution import Execution
-from entroute.strategies.programs import Printed, ballot, code_of, printed, sentence, spoken
+from entroute.strategies.programs import (
+    Printed,
+    ballot,
+    code_of,
+    printed,
+    sentence,
+    spoken,
+    value_of,
+)
 from tests.builders import a_budget, a_completion, a_request, a_run, a_tier
 from tests.strategies.programming import running
 
@@ -80,7 +88,6 @@ def test_a_value_is_said_as_the_prompt_asks_for_it() -> None:
         ("0.50", Answer("number", "1/2")),
         ("B", Answer("choice", "B")),
         ("(3, 4)", Answer("boxed", "(3,4)")),
-        ("True", Answer("boxed", "True")),
         ("a walk in the park", None),
         ("}{", None),
         (None, None),
@@ -88,3 +95,40 @@ def test_a_value_is_said_as_the_prompt_asks_for_it() -> None:
 )
 def test_a_printed_value_is_read_as_a_whole(value: str | None, answer: Answer | None) -> None:
     assert extract(ballot(a_completion("print()"), Printed(value, "printed")).content) == answer
+
+
+@pytest.mark.parametrize(
+    ("line", "value", "number"),
+    [
+        ("42", "42", "42"),
+        ("Answer: 18", "18", "18"),
+        ("The final answer is 18", "18", "18"),
+        ("the answer is: (3, 4)", "(3, 4)", None),
+        ("Answer:", None, None),
+        ("0.30000000000000004", "0.3", "0.3"),
+        ("-3.3000000000000003", "-3.3", "-3.3"),
+        ("114.99999999999999", "115", "115"),
+        ("[0.30000000000000004, 1.5]", "[0.3, 1.5]", None),
+        ("1.0000000000000002e-05", "1e-05", "1e-05"),
+        ("12.50", "12.50", "12.50"),
+        ("18.0", "18.0", "18.0"),
+        ("123456789012.25", "123456789012.25", "123456789012.25"),
+        ("18 apples", "18 apples", "18 apples"),
+        ("$1,200", "$1,200", "$1,200"),
+        ("1/3", "1/3", "1/3"),
+        ("B", "B", None),
+        ("12 or 13", "12 or 13", None),
+        ("[1, 2]", "[1, 2]", None),
+        *[(word, None, None) for word in ("None", "nan", "inf", "-inf", "True", "False.", "null")],
+    ],
+)
+def test_a_printed_line_is_read_as_a_value_or_as_none(
+    line: str, value: str | None, number: str | None
+) -> None:
+    assert value_of(line, number=False) == value
+    assert value_of(line, number=True) == number
+
+
+@given(st.text(max_size=200), st.booleans())
+def test_any_line_is_read(line: str, number: bool) -> None:  # noqa: FBT001
+    assert value_of(line, number=number) != ""

@@ -267,3 +267,9 @@ async def test_whatever_the_waves_the_first_accepted_sample_is_delivered(
     assert (outcome.choices[0].content == "right") == any(rights)
     assert len(run.ledger.charges) == len(backend.calls) <= 8
     assert backend.running == 0
+
+
+async def test_a_judge_that_says_nothing_is_the_reason_and_not_the_clipped_wave() -> None:
+    _, run = drawing(*told("?"), verifier=FakeVerifier({}), budget=a_budget(max_calls=5))
+    outcome = await rejection(samples=8).run(run)
+    assert (outcome.stop_reason, run.trace.degraded) == ("exhausted", ["verifier"])

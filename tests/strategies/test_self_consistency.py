@@ -162,11 +162,18 @@ async def test_a_verifier_weighs_the_votes_and_sees_all_samples() -> None:
     assert outcome.verdicts[2].score == pytest.approx(0.9 / (0.6 + 0.9 + 0.2))
 
 
-async def test_plain_votes_stand_where_the_verifier_abstains() -> None:
-    _, run = drawing(*map(says_that, [42, 42, 41]), verifier=FakeVerifier({}))
+@pytest.mark.parametrize(
+    ("scores", "degraded"),
+    [({}, ["verifier"]), (dict.fromkeys(("The answer is 42.", "The answer is 41."), 0.0), [])],
+)
+async def test_plain_votes_stand_where_the_verifier_weighs_no_answer(
+    scores: dict[str, float], degraded: list[str]
+) -> None:
+    _, run = drawing(*map(says_that, [42, 42, 41]), verifier=FakeVerifier(scores))
     outcome = await strategy(3).run(run)
     assert outcome.choices[0].content == "The answer is 42."
     assert outcome.verdicts[0].score == pytest.approx(2 / 3)
+    assert (outcome.verifier, run.trace.degraded) == ("majority", degraded)
 
 
 async def test_samples_without_an_answer_have_no_vote() -> None:
@@ -286,6 +293,7 @@ async def test_plain_votes_stand_where_the_verifier_does_not_judge_in_time() -> 
     outcome = await strategy(3).run(run)
     assert outcome.choices[0].content == "The answer is 42."
     assert (outcome.stop_reason, run.ledger.exhausted) == ("deadline", "deadline")
+    assert outcome.verifier == "majority"
 
 
 async def test_all_samples_move_to_another_tier_where_all_fail() -> None:

@@ -91,6 +91,7 @@ async def test_votes_decide_where_the_verifier_abstains_on_all() -> None:
     _, run = drawing(*map(says_that, [1, 1, 2]), verifier=FakeVerifier({}))
     outcome = await strategy(rounds=3).run(run)
     assert outcome.choices[0].content == "The answer is 1."
+    assert outcome.verifier == "majority"
     assert run.trace.degraded == ["verifier"]
 
 

@@ -119,3 +119,11 @@ async def test_leaving_cancels_every_chain() -> None:
     with pytest.raises(asyncio.CancelledError):
         await task
     assert backend.running == 0
+
+
+async def test_an_attempt_that_failed_is_no_attempt_cut_off() -> None:
+    failing = fails(FAILED, after=1)
+    _, run = drawing(says_that(1), failing, says_that(1), says_that(1), hangs(after=2))
+    outcome = await strategy(chains=3, rounds=2).run(run)
+    assert (outcome.stop_reason, len(outcome.candidates), outcome.cancelled) == ("settled", 3, 1)
+    assert outcome.saved == {"undrawn": 2}

@@ -6,11 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from entroute.errors import TierUnavailable, WorkerFailed, WorkerRejected
+from entroute.cache.key import worth_storing
+from entroute.errors import DeadlineExceeded, TierUnavailable, WorkerFailed, WorkerRejected
+from entroute.strategies.random_switch import RandomSwitchConfig
 from entroute.types import ChatRequest
 from tests.builders import a_budget, a_request, a_run, a_tier, backend_of, refused
 from tests.continuing import Continuing, Cut, by_words
-from tests.fakes import FakeVerifier
+from tests.fakes import FakeVerifier, strategy_parts
 from tests.scripted import SURE, UNSURE, FakeBackend, fails, says, unsure
 from tests.strategies.switches import DOWN, HANDS, STORY, a_switch, answer, moves, story, two
 
@@ -169,3 +171,33 @@ async def test_no_budget_is_exceeded_or_ends_an_answer_in_an_error(
     assert outcome.choices[0].usage.completion_tokens <= min(tokens, cap or tokens)
     assert sum(charge.usage.completion_tokens for charge in run.ledger.charges) <= tokens
     assert len(run.ledger.charges) <= calls
+
+
+@pytest.mark.parametrize(
+    ("limits", "error", "stop"),
+    [
+        ({"max_calls": 2}, DOWN, "budget"),
+        ({}, DeadlineExceeded("late"), "deadline"),
+    ],
+)
+async def test_what_was_released_is_never_lost_where_nobody_can_go_on(
+    limits: dict[str, int], error: Exception, stop: str
+) -> None:
+    small = story(SURE, SURE, UNSURE)
+    run = two(small, FakeBackend(fails(error)), budget=a_budget(**limits))
+    text, outcome = await answer(run)
+    assert STORY.startswith(text)
+    assert text
+    assert (outcome.stop_reason, outcome.tier) == (stop, "small")
+    assert outcome.choices[0].finish_reason == "length"
+    assert [segment.tier for segment in outcome.segments] == ["small"]
+
+
+async def test_an_answer_by_chance_is_not_to_be_given_again() -> None:
+    for share, larger in ((0.0, "small"), (1.0, "large")):
+        config = RandomSwitchConfig(share=share, run=2)
+        _, outcome = await answer(two(story(SURE), story(SURE)), config.build(strategy_parts()))
+        assert outcome.tier == larger
+        assert not worth_storing(outcome, ())
+    _, outcome = await answer(two(story(SURE), story(SURE)))
+    assert worth_storing(outcome, ())

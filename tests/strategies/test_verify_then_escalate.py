@@ -110,8 +110,8 @@ async def test_a_sandbox_that_is_down_costs_the_check_not_the_answer() -> None:
     backend, run = asking(RIGHT, large=RIGHT)
     outcome = await strategy(running(lambda _: SandboxUnavailable("down"))).run(run)
     assert (outcome.tier, outcome.stop_reason) == ("small", "exhausted")
-    assert run.trace.degraded == ["sandbox"]
-    assert outcome.verdicts[0].abstained
+    assert run.trace.degraded == ["sandbox", "verifier"]
+    assert (outcome.verdicts[0].abstained, outcome.verdicts[0].failed) == (True, True)
     assert len(backend.calls) == 1
 
 

@@ -31,10 +31,10 @@ def test_the_last_block_that_defines_a_name_wins() -> None:
 
 
 async def test_a_program_reports_and_sees_its_facts() -> None:
-    facts = {"text": "é\u2028'''\"\\n", "half": "\ud800", "number": 1}
+    facts = {"text": "é\u2028'''\"\\n", "half": "\ud800", "whole": "😀", "number": 1}
     program = "print('noise')\nreport({'facts': FACTS})\nprint('{}')"
     report = await reported(FakeSandbox(executed), Random(0), program, facts, 1.0)  # noqa: S311 - a test repeats itself
-    assert report.lines == ({"facts": facts},)
+    assert report.lines == ({"facts": {**facts, "half": "?"}},)
     assert report.execution.ok
 
 

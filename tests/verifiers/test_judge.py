@@ -89,3 +89,11 @@ async def test_failures_and_an_empty_budget_are_abstentions() -> None:
     assert reasons[0] == "the call to tier 'small' failed: its workers did not answer"
     assert "max_calls" in reasons[1]
     assert reasons[2] == "the candidate is empty"
+    assert [verdict.failed for verdict in verdicts] == [True, False, False]
+
+
+async def test_a_judge_that_gives_no_mark_has_not_failed() -> None:
+    run = a_run(a_tier("small", says("I like it")))
+    verifier = build_verifier({"kind": "judge"}, verifier_parts(run=run))
+    (verdict,) = await verifier.score(a_request(), [a_completion("a")])
+    assert (verdict.abstained, verdict.failed) == (True, False)

@@ -95,8 +95,8 @@ async def test_identical_answers_are_run_once() -> None:
 @pytest.mark.parametrize(
     ("source", "words"),
     [
-        ("def sat(x", "no Python that compiles"),
-        ("a\0b", "no Python that compiles"),
+        ("def sat(x", "no Python that can be parsed"),
+        ("a\0b", "no Python that can be parsed"),
         ("x = 1", r"must define the function sat\(answer\)"),
         ("if True:\n    def sat(x): return True", "at its top"),
         ("async def sat(x): return True", "must define the function"),
@@ -104,7 +104,7 @@ async def test_identical_answers_are_run_once() -> None:
         ("def sat(x, y): return True", "one parameter"),
         ("def sat(x, *, y): return True", "one parameter"),
         ("def sat(x=1): return True", "one parameter"),
-        ("return True", "no Python that compiles"),
+        ("return True", "define the function sat"),
     ],
 )
 def test_a_malformed_predicate_is_refused_by_its_field(source: str, words: str) -> None:

@@ -1,4 +1,7 @@
 import asyncio
+import contextlib
+import gzip
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from math import exp
@@ -10,6 +13,7 @@ import pytest_asyncio
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 from pydantic import SecretStr, ValidationError
+from structlog.testing import capture_logs
 
 from entroute.errors import InvalidRequest
 from entroute.evidence import Verdict
@@ -153,7 +157,13 @@ async def test_the_key_is_sent_and_never_shown(
     server.reply = lambda _: web.Response(status=401, text="who are you")
     verdicts = await judged(client, server.url, format="plain", api_key=SecretStr("hunter2"))
     assert server.headers[0]["Authorization"] == "Bearer hunter2"
-    assert verdicts[0].reason == "reward model 'rm': status 401: who are you"
+    assert verdicts[0].reason == "reward model 'rm': status 401"
+    server.reply = lambda _: web.Response(status=400, text="the key hunter2 is wrong")
+    with capture_logs() as logged:
+        await judged(client, server.url, format="plain", api_key=SecretStr("hunter2"))
+    assert [(line["event"], line["said"]) for line in logged] == [
+        ("reward_refused", "the key [api_key] is wrong")
+    ]
     shown = repr(RewardEndpoint(name="rm", url="http://x/score", api_key=SecretStr("hunter2")))
     assert "hunter2" not in shown
 
@@ -165,6 +175,7 @@ async def test_the_key_is_sent_and_never_shown(
         ("", {"format": "plain"}, {"scores": [0.1, "x"]}),
         ("", {"format": "plain"}, {"scores": [0.1, True]}),
         ("", {"format": "plain"}, {"scores": [0.1, 1.5]}),
+        ("", {"format": "plain"}, {"scores": [0.1, 10**400]}),
         ("", {"format": "plain"}, {"scores": None}),
         ("", {"format": "plain"}, [0.1, 0.2]),
         ("/score", {}, {"data": [{"score": 0.1}, {"score": 0.2}]}),
@@ -196,6 +207,66 @@ async def test_what_is_no_json_is_an_abstention(
     assert values(await judged(client, server.url + path)) == [None, None]
 
 
+SCORES = b'{"scores": [1, 1]}'
+
+
+@pytest.mark.parametrize(
+    ("body", "headers"),
+    [(b" " * 9 * 2**20 + SCORES, {}), (gzip.compress(SCORES), {"Content-Encoding": "gzip"})],
+    ids=["large", "packed"],
+)
+async def test_an_answer_too_large_or_packed_is_an_abstention(
+    server: RewardServer, client: httpx.AsyncClient, body: bytes, headers: dict[str, str]
+) -> None:
+    server.reply = lambda _: web.Response(body=body, headers=headers)
+    verdicts = await judged(client, server.url, format="plain")
+    assert [(v.abstained, v.failed) for v in verdicts] == [(True, True)] * 2
+    assert server.headers[0]["Accept-Encoding"] == "identity"
+
+
+@pytest.mark.parametrize("status", [200, 400, 500])
+async def test_what_the_endpoint_says_is_not_for_clients(
+    server: RewardServer, client: httpx.AsyncClient, status: int
+) -> None:
+    said = "Traceback /srv/models/secret-path key hunter2"
+    server.reply = lambda _: web.Response(status=status, text=said)
+    for path in ("/score", "/pooling"):
+        for verdict in await judged(client, server.url + path, api_key=SecretStr("hunter2")):
+            assert verdict.failed
+            assert not any(word in verdict.reason for word in said.split())
+            assert (f"status {status}" in verdict.reason) is (status != 200)
+
+
+async def test_only_a_failure_of_the_endpoint_is_one(
+    server: RewardServer, client: httpx.AsyncClient
+) -> None:
+    server.reply = lambda _: {"scores": [0.5]}
+    verdicts = await judged(client, server.url, ("a", " "), format="plain")
+    assert [(v.abstained, v.failed) for v in verdicts] == [(False, False), (True, False)]
+
+
+async def test_an_answer_that_trickles_in_is_given_up(
+    server: RewardServer, client: httpx.AsyncClient
+) -> None:
+    async def trickle(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse()
+        await response.prepare(request)
+        with contextlib.suppress(ConnectionError):
+            for _ in range(100):
+                await response.write(b" ")
+                await asyncio.sleep(0.1)
+        return response
+
+    app = web.Application()
+    app.router.add_post("/", trickle)
+    async with TestServer(app) as listening:
+        begun = time.monotonic()
+        verdicts = await judged(client, str(listening.make_url("/")), format="plain", timeout_s=0.5)
+        assert time.monotonic() - begun < 5
+    assert {verdict.reason for verdict in verdicts} == {"reward model 'rm': no answer within 0.5 s"}
+    assert all(verdict.failed for verdict in verdicts)
+
+
 async def test_a_slow_endpoint_is_an_abstention(
     server: RewardServer, client: httpx.AsyncClient
 ) -> None:
@@ -224,6 +295,7 @@ async def test_a_dead_endpoint_is_an_abstention(
         verdicts = await judged(client, f"http://127.0.0.1:{unused_tcp_port}{path}")
         assert values(verdicts) == [None, None]
         assert "ConnectError" in verdicts[0].reason
+        assert all(verdict.failed for verdict in verdicts)
 
 
 def test_a_name_that_is_not_known_is_refused_with_those_that_are() -> None:

@@ -157,6 +157,78 @@ def test_references_that_multiply_are_refused() -> None:
     assert "unrolls" in error.message
 
 
+NODE = {"$ref": "#/$defs/node"}
+DEEP = '{"next":' * 120 + '{"value":"x"}' + "}" * 120
+
+
+def recursive(**node: Any) -> dict[str, Any]:
+    return {"$defs": {"node": node}, **NODE}
+
+
+@pytest.mark.parametrize(
+    "node",
+    [
+        {"properties": {"next": NODE, "children": {"items": NODE}, "value": {"type": "integer"}}},
+        {"properties": {"next": {"anyOf": [NODE, {"type": "null"}]}, "value": {"type": "null"}}},
+        {"properties": {"next": {"oneOf": [{"type": "null"}, NODE]}, "value": {"type": "null"}}},
+        {"properties": {"next": {"allOf": [NODE]}, "value": {"type": "integer"}}},
+        {"properties": {"value": {"type": "integer"}}, "additionalProperties": NODE},
+        {"patternProperties": {"^n": NODE}, "properties": {"value": {"type": "integer"}}},
+        {"properties": {"$ref": {}, "anyOf": NODE, "oneOf": NODE, "next": {"maxProperties": 0}}},
+    ],
+)
+async def test_recursion_that_does_not_branch_is_checked_however_deep(node: Any) -> None:
+    schema = recursive(**node)
+    assert (await judged('{"next": {}}', json_schema=schema))[0] == 1
+    assert (await judged(DEEP, json_schema=schema))[0] == 0
+
+
+async def test_an_answer_of_many_errors_is_refused_at_once() -> None:
+    node = {"properties": {"next": {"anyOf": [NODE, {"type": "null"}]}, "value": {"type": "null"}}}
+    schema = {"$defs": {"node": node}, "anyOf": [{"items": NODE}, {"type": "null"}]}
+    started = time.perf_counter()
+    score, reason = await judged(f"[{','.join([DEEP] * 40)}]", json_schema=schema)
+    assert (score, reason) == (0, "not of the schema")
+    assert time.perf_counter() - started < 2
+
+
+LIST = {"items": NODE}
+
+
+@pytest.mark.parametrize(
+    ("node", "under"),
+    [
+        ({"anyOf": [LIST, LIST, {"type": "integer"}]}, "anyOf"),
+        ({"oneOf": [LIST, LIST]}, "oneOf"),
+        ({"allOf": [LIST, LIST]}, "allOf"),
+        ({"if": LIST, "then": LIST}, "if, then"),
+        ({"not": LIST, "items": NODE}, "items, not"),
+        ({"items": NODE, "contains": NODE}, "contains, items"),
+        ({"patternProperties": {"a": NODE, "b": NODE}}, "patternProperties"),
+        ({"properties": {"a": NODE}, "patternProperties": {"b": NODE}}, "patternProperties"),
+        ({"properties": {"a": NODE}, "unevaluatedProperties": False}, "properties"),
+        ({"items": NODE, "dependentSchemas": {"a": LIST}}, "dependentSchemas"),
+        ({"items": NODE, "allOf": [{"$ref": "#/$defs/other"}]}, "allOf"),
+    ],
+)
+def test_recursion_that_branches_is_refused_and_the_keywords_are_named(
+    node: Any, under: str
+) -> None:
+    schema = recursive(**node)
+    schema["$defs"]["other"] = {"items": {"$ref": "#/$defs/other"}}
+    error = refusal(json_schema=schema)
+    assert error.param == "entroute.verifier.json_schema"
+    assert "recurses more than once" in error.message
+    assert under in error.message
+
+
+@pytest.mark.parametrize(
+    "schema", [{"$ref": "#"}, {"allOf": [{"$ref": "#"}]}, recursive(anyOf=[{"not": NODE}, {}])]
+)
+def test_recursion_that_stays_where_it_is_is_refused(schema: Any) -> None:
+    assert "without going deeper" in refusal(json_schema=schema).message
+
+
 def test_a_schema_that_is_nested_without_end_is_refused() -> None:
     schema: dict[str, Any] = {}
     for _ in range(5000):

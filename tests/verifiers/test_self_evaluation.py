@@ -129,6 +129,7 @@ async def test_a_failed_call_is_an_abstention(error: Exception) -> None:
     verifier = build_verifier({"kind": "self_evaluation"}, verifier_parts(run=run))
     (verdict,) = await verifier.score(a_request(), [a_completion("42")])
     assert verdict.abstained
+    assert verdict.failed
     assert "the call to tier 'small' failed" in verdict.reason
 
 
@@ -137,6 +138,7 @@ async def test_what_the_budget_does_not_hold_is_an_abstention() -> None:
     verifier = build_verifier({"kind": "self_evaluation"}, verifier_parts(run=run))
     verdicts = await verifier.score(a_request(), [a_completion("a"), a_completion("b")])
     assert [verdict.abstained for verdict in verdicts] == [False, True]
+    assert not any(verdict.failed for verdict in verdicts)
     assert "max_calls" in verdicts[1].reason
 
 

@@ -10,7 +10,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from entroute.verifiers.symbolic import SymbolicEquality
+from entroute.verifiers.exact import Exact
+from entroute.verifiers.symbolic import MAX_LOST, MAX_QUEUED, SymbolicEquality
+from tests.builders import a_completion, a_request
 
 TOWER = "9^{9^{9^{9}}}"
 
@@ -18,7 +20,7 @@ TOWER = "9^{9^{9^{9}}}"
 @pytest.fixture
 async def algebra():
     others = set(multiprocessing.active_children())  # of gateways that other tests share
-    equality = SymbolicEquality(timeout_s=1.0)
+    equality = SymbolicEquality(timeout_s=1.0, wait_s=30.0)
     equality.start()
     yield equality
     await equality.close()
@@ -108,7 +110,7 @@ async def test_a_cancelled_caller_frees_the_child(algebra):
 
 
 async def test_callers_in_a_queue_wait_no_longer_than_their_limits():
-    equality = SymbolicEquality(timeout_s=1.0, start_limit_s=0.3)
+    equality = SymbolicEquality(timeout_s=1.0, wait_s=0.3)
     equality.start()
     started = time.monotonic()
     assert await asyncio.gather(*(equality.same(TOWER, "2") for _ in range(4))) == [None] * 4
@@ -117,6 +119,57 @@ async def test_callers_in_a_queue_wait_no_longer_than_their_limits():
     await equality.close()
     await equality.close()
     assert await equality.same("1", "1") is None
+
+
+def towers(count: int) -> list[str]:
+    return [f"9^{{9^{{9^{{9^{{{top}}}}}}}}}" for top in range(2, 2 + count)]
+
+
+async def test_a_caller_whose_comparisons_are_lost_gets_no_more_but_others_do(algebra):
+    hostile = towers(MAX_LOST + 20)
+    started = time.monotonic()
+    assert [await algebra.same(tower, "x+1") for tower in hostile] == [None] * len(hostile)
+    assert time.monotonic() - started < 3 * MAX_LOST + 5
+    assert (algebra.timeouts + algebra.crashes, algebra.refused) == (MAX_LOST, 20)
+    assert [algebra.gave_up(tower, "x+1") for tower in hostile] == [False] * MAX_LOST + [True] * 20
+    assert await asyncio.create_task(algebra.same("2x", "x+x")) is True
+
+
+async def test_the_queue_has_an_end_beyond_which_it_abstains_at_once_and_says_so(algebra):
+    waiting = [asyncio.create_task(algebra.same(tower, "x+1")) for tower in towers(MAX_QUEUED)]
+    await asyncio.sleep(0.1)
+    started = time.monotonic()
+    verdicts = await Exact("x+x", algebra).score(
+        a_request(), [a_completion(r"\boxed{2x}"), a_completion("no formula at all")]
+    )
+    assert time.monotonic() - started < 0.5
+    assert [(v.abstained, v.failed) for v in verdicts] == [(True, True), (False, False)]
+    assert verdicts[0].reason == "nobody was free to compare"
+    for task in waiting:
+        task.cancel()
+    await asyncio.gather(*waiting, return_exceptions=True)
+    (verdict,) = await Exact("x+x", algebra).score(a_request(), [a_completion(r"\boxed{2x}")])
+    assert (verdict.score, verdict.abstained, verdict.failed) == (1.0, False, False)
+
+
+async def test_what_cannot_be_decided_is_no_failure(algebra):
+    (verdict,) = await Exact("x+x", algebra).score(
+        a_request(), [a_completion(rf"\boxed{{{TOWER}}}")]
+    )
+    assert (verdict.abstained, verdict.failed) == (True, False)
+    assert verdict.reason == "equality cannot be decided"
+
+
+async def test_waiting_for_a_child_in_vain_is_giving_up():
+    equality = SymbolicEquality(timeout_s=1.0, wait_s=0.2)
+    equality.start()
+    hostile = asyncio.create_task(equality.same(TOWER, "2"))
+    others = [asyncio.create_task(equality.same(tower, "3")) for tower in towers(3)]
+    await asyncio.wait([hostile, *others])
+    assert equality.gave_up(towers(3)[-1], "3")
+    assert not equality.gave_up("", "3")
+    await equality.close()
+    assert not equality.gave_up(towers(3)[-1], "3")
 
 
 def test_any_text_gets_an_answer_that_ignores_order():
@@ -128,7 +181,7 @@ def test_any_text_gets_an_answer_that_ignores_order():
     ).map("".join)
 
     async def both(pairs: list[tuple[str, str]]) -> list[tuple[bool | None, bool | None]]:
-        equality = SymbolicEquality(timeout_s=1.0)
+        equality = SymbolicEquality(timeout_s=1.0, wait_s=30.0)
         equality.start()
         try:
             return [(await equality.same(a, b), await equality.same(b, a)) for a, b in pairs]
@@ -161,7 +214,7 @@ def test_a_process_that_forgets_to_close_exits_cleanly():
     script = (
         "import asyncio\n"
         "from entroute.verifiers.symbolic import SymbolicEquality\n"
-        "equality = SymbolicEquality()\nequality.start()\n"
+        "equality = SymbolicEquality(wait_s=30)\nequality.start()\n"
         "print(asyncio.run(equality.same('2x', 'x+x')))\n"
     )
     assert run(script) == ("True\n", "")
@@ -185,9 +238,7 @@ def run(script: str) -> tuple[str, str]:
     return done.stdout, done.stderr
 
 
-@pytest.mark.parametrize(
-    "limits", [{"timeout_s": 0.0}, {"start_limit_s": -1.0}, {"workers": 0}], ids=str
-)
+@pytest.mark.parametrize("limits", [{"timeout_s": 0.0}, {"wait_s": -1.0}, {"workers": 0}], ids=str)
 def test_impossible_limits_are_refused(limits):
     with pytest.raises(ValueError, match="timeout_s"):
         SymbolicEquality(**limits)

@@ -8,16 +8,18 @@ import pytest
 from entroute.errors import InvalidRequest, SandboxUnavailable
 from entroute.evidence import Verdict
 from entroute.execution import Execution, ExecutionStatus
+from entroute.protocols import Sandbox
 from entroute.verifiers import build_verifier
 from tests.builders import a_completion, a_request, a_run, a_tier
 from tests.fakes import FakeSandbox, executed, verifier_parts
+from tests.processes import OwnProcess
 
 ADD = "def add(a, b):\n    return a + b\n"
 TESTS = ["assert add(1, 2) == 3", "assert add(-1, 1) == 0", "assert add(2, 2) == 5"]
 
 
 async def judged(
-    *texts: str, sandbox: FakeSandbox | None = None, **options: Any
+    *texts: str, sandbox: Sandbox | None = None, **options: Any
 ) -> tuple[Verdict, ...]:
     parts = verifier_parts(sandbox=sandbox or FakeSandbox(executed))
     verifier = build_verifier({"kind": "tests", "tests": TESTS, **options}, parts)
@@ -68,12 +70,12 @@ async def test_of_a_single_source_each_assert_and_each_test_function_is_a_test()
     (verdict,) = await judged(ADD, tests=source)
     assert verdict.score == 0.5
     assert "test 2: AssertionError" in verdict.reason
-    (one,) = await judged(ADD, tests=[source, "pass"])
+    (one,) = await judged(ADD, tests=[source, "assert True"])
     assert one.score == 0.5
 
 
 async def test_tests_do_not_see_each_others_names() -> None:
-    (verdict,) = await judged(ADD, tests=["add = None", "assert add(1, 1) == 2"])
+    (verdict,) = await judged(ADD, tests=["add = None\nassert not add", TESTS[0]])
     assert verdict.score == 1
 
 
@@ -153,7 +155,7 @@ async def test_code_that_runs_too_long_scores_zero() -> None:
 async def test_a_sandbox_that_cannot_run_is_an_abstention() -> None:
     sandbox = FakeSandbox(lambda _: SandboxUnavailable("no room"))
     (verdict,) = await judged(ADD, sandbox=sandbox)
-    assert verdict.abstained
+    assert (verdict.abstained, verdict.failed) == (True, True)
     assert verdict.reason == "the sandbox cannot run it"
 
 
@@ -171,13 +173,107 @@ async def test_forged_reports_stay_within_bounds(lines: list[dict[str, Any]]) ->
     assert 0 <= verdict.score <= 1
 
 
-async def test_a_report_that_is_cut_or_no_object_ends_the_reports() -> None:
+@pytest.mark.parametrize("kept", [0, 1, 2])
+async def test_a_report_that_is_cut_short_scores_zero_and_says_so(kept: int) -> None:
     def execute(source: str) -> Execution:
-        whole = reports(source, {"loaded": True}, {"error": ""})
-        return Execution("ok", whole + reports(source, {"error": ""})[:-3])
+        whole: list[dict[str, Any]] = [{"loaded": True}, {"error": ""}, {"error": ""}]
+        return Execution("ok", reports(source, *whole[:kept]) + reports(source, whole[kept])[:-3])
 
     (verdict,) = await judged(ADD, tests=TESTS[:2], sandbox=FakeSandbox(execute))
-    assert verdict.score == 0.5
+    assert (verdict.score, verdict.abstained) == (0, False)
+    assert "cut short" in verdict.reason
+
+
+@pytest.mark.parametrize(
+    "noise",
+    [
+        "import os\nos.write(1, b'x' * 200_000)",
+        "import os\nos.write(1, b'half a line')",
+        "import sys\nsys.__stdout__.write('x' * 200_000)\nsys.__stdout__.flush()",
+        "import os\nos.close(1)",
+        "print('x' * 200_000)",
+    ],
+)
+async def test_output_below_print_does_not_cost_a_right_answer_its_verdict(noise: str) -> None:
+    (verdict,) = await judged(f"{ADD}\n{noise}", tests=TESTS[:2], sandbox=OwnProcess())
+    assert (verdict.score, verdict.reason) == (1, "all 2 tests pass")
+
+
+async def test_fifty_long_errors_fit_into_a_report() -> None:
+    tests = [f"assert add(1, 2) == {i}, '\\U0001f600' * 999" for i in range(50)]
+    (verdict,) = await judged(ADD, tests=tests, sandbox=OwnProcess())
+    assert verdict.score == pytest.approx(1 / 50)
+
+
+async def test_what_an_error_says_can_be_written_in_an_answer() -> None:
+    (verdict,) = await judged("raise ValueError('\\ud800')", sandbox=OwnProcess())
+    assert verdict.reason.encode() == b"the code does not run: ValueError: ?"
+
+
+FORMS = {
+    "an assert": "assert add(1, 2) == 3",
+    "asserts in a list": ["assert add(1, 2) == 3", "assert add(2, 2) == 4"],
+    "a function": "def test_add():\n    assert add(1, 2) == 3",
+    "a function in a list": ["x = 3\ndef test_add():\n    assert add(1, 2) == x"],
+    "a helper": "def same(a, b):\n    assert a == b\ndef test_add():\n    same(add(1, 2), 3)",
+    "a loop": "for a, b, c in [(1, 2, 3), (2, 3, 5)]:\n    assert add(a, b) == c",
+    "a loop after functions": (
+        "def test_add():\n    assert add(1, 2) == 3\n"
+        "for a in (1, 2):\n    assert add(a, 1) == a + 1"
+    ),
+    "a raise": "if add(1, 2) != 3:\n    raise ValueError",
+    "an exit": "import sys\nif add(1, 2) != 3:\n    sys.exit(1)",
+    "a coroutine that is run": (
+        "import asyncio\nasync def test_add():\n    assert add(1, 2) == 3\nasyncio.run(test_add())"
+    ),
+    "a check that is called": (
+        "def check(candidate):\n    assert candidate(1, 2) == 3\ncheck(add)"
+    ),
+    "assertions of unittest": "import unittest\nunittest.TestCase().assertEqual(add(1, 2), 3)",
+    "a main block": (
+        "def run():\n    assert add(1, 2) == 3\nif __name__ == '__main__':\n    run()"
+    ),
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+async def test_wrong_code_fails_and_right_code_passes_tests_of_every_form(form: str) -> None:
+    verdicts = await judged(ADD, ADD.replace("+", "-"), tests=FORMS[form], sandbox=OwnProcess())
+    assert [verdict.score for verdict in verdicts] == [1, 0]
+
+
+async def test_a_check_of_the_candidate_is_not_taken_for_the_tests() -> None:
+    code = f"{ADD}\ndef check(a, b, c):\n    return a, b, c"
+    (verdict,) = await judged(code, tests=TESTS[:2], entry_point="add")
+    assert verdict.score == 1
+
+
+@pytest.mark.parametrize(
+    ("tests", "words"),
+    [
+        ("def check(candidate):\n    assert candidate(1, 2) == 3", "Set entry_point"),
+        (["assert True", "def check(f):\n    assert f(1, 2) == 3\nassert 1"], "Test 2: nothing"),
+        (
+            "import unittest as u\nclass Adds(u.TestCase):\n  def test_add(self):\n    assert 0",
+            "class Adds",
+        ),
+        ("class TestAdd:\n    def test_add(self):\n        assert add(1, 2) == 3", "class TestAdd"),
+        ("class A:\n    def test_a(self):\n        assert 0\nassert True", "test_* functions"),
+        ("async def test_add():\n    assert add(1, 2) == 3", "asyncio.run"),
+        ("def test_add():\n    yield\n    assert add(1, 2) == 3", "nothing runs test_add"),
+        ("def testAdd():\n    assert add(1, 2) == 3", "nothing runs testAdd"),
+        ("def test_add():\n    print(add(1, 2))", "runs no assert"),
+        ("assert True\ndef test_add():\n    add(1, 2) == 3", "Test 2 runs no assert"),
+        ("print(add(1, 2) == 3)", "runs no assert"),
+        (["assert True", "add(1, 2) == 3"], "Test 2 runs no assert"),
+        ("def same(a, b):\n    assert a == b", "runs no assert"),
+        ("def a():\n    b()\ndef b():\n    a()\na()", "runs no assert"),
+    ],
+)
+def test_tests_that_any_code_would_pass_are_refused_with_advice(tests: object, words: str) -> None:
+    error = refusal(tests=tests)
+    assert error.param == "entroute.verifier.tests"
+    assert words in error.message
 
 
 @pytest.mark.parametrize(
@@ -192,6 +288,8 @@ async def test_a_report_that_is_cut_or_no_object_ends_the_reports() -> None:
         ("assert True\n" * 51, "51 tests"),
         (["assert True"] * 51, "at most 50"),
         ("x = '" + "a" * 9000 + "'\n" + "assert x\n" * 50, "too long to run"),
+        ("x\n" * 8000 + "assert x\n" * 50, "too long to run"),
+        ("assert x == 0x" + "f" * 9000, "huge number"),
         ([], "at least 1"),
     ],
 )

@@ -2,12 +2,12 @@ from typing import Any
 
 import pytest
 
-from entroute.errors import InvalidRequest
+from entroute.errors import InvalidRequest, WorkerFailed
 from entroute.types import Completion
 from entroute.verifiers import KNOWN_VERIFIERS, build_verifier
 from tests.builders import a_budget, a_completion, a_request, a_run, a_tier
 from tests.fakes import verifier_parts
-from tests.scripted import says, token
+from tests.scripted import fails, says, token
 
 EXACT = {"kind": "exact", "answer": "42"}
 LIKELY = {"kind": "likelihood"}
@@ -53,6 +53,25 @@ async def test_nobody_judging_is_an_abstention_whatever_the_quorum() -> None:
     score, reason = await judged(weighed((LIKELY, 1), quorum=0.0), a_completion("42"))
     assert score is None
     assert reason.startswith("too few judged: likelihood (weight 1) abstained")
+
+
+@pytest.mark.parametrize(("quorum", "abstained"), [(0.5, False), (1.0, True)])
+async def test_one_that_failed_is_not_hidden_by_those_that_judged(
+    quorum: float, *, abstained: bool
+) -> None:
+    run = a_run(a_tier("small", fails(WorkerFailed("w", "broke"))), budget=a_budget(max_calls=4))
+    option = weighed((EXACT, 1), (JUDGE, 1), quorum=quorum)
+    verifier = build_verifier(option, verifier_parts(run=run))
+    (verdict,) = await verifier.score(a_request(), [a_completion("42")])
+    assert (verdict.abstained, verdict.failed) == (abstained, True)
+
+
+async def test_those_that_abstain_have_not_failed() -> None:
+    option = weighed((EXACT, 1), (LIKELY, 1), quorum=1.0)
+    (verdict,) = await build_verifier(option, verifier_parts()).score(
+        a_request(), [a_completion("42")]
+    )
+    assert (verdict.abstained, verdict.failed) == (True, False)
 
 
 async def test_it_keeps_order_length_and_the_answer() -> None:

@@ -25,11 +25,19 @@ class StrictRequest(Request):
         Raises:
             JSONDecodeError: It is not JSON, or nested deeper than can be passed on.
         """
-        body = await self.body()
-        value = orjson.loads(body)
-        if body.count(b"{") + body.count(b"[") > _DEEPEST and _deeper(value, _DEEPEST):
-            raise json.JSONDecodeError(f"nested deeper than {_DEEPEST} levels", "", 0)
-        return value
+        return parsed(await self.body())
+
+
+def parsed(text: bytes) -> Any:
+    """Return what a client's JSON says.
+
+    Raises:
+        JSONDecodeError: It is not JSON, or nested deeper than can be passed on.
+    """
+    value = orjson.loads(text)
+    if text.count(b"{") + text.count(b"[") > _DEEPEST and _deeper(value, _DEEPEST):
+        raise json.JSONDecodeError(f"nested deeper than {_DEEPEST} levels", "", 0)
+    return value
 
 
 def strict_route(admit: Callable[[Request], object]) -> type[APIRoute]:

@@ -1,11 +1,12 @@
 """Bodies and headers to the walk's words."""
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
-import orjson
 from pydantic import ValidationError
 
+from entroute.api.parsing import parsed
 from entroute.api.schema import AnswerBody, ChatBody, EntrouteOptions, TextBody
 from entroute.errors import InvalidRequest
 from entroute.types import EMPTY, ChatRequest, Options
@@ -102,6 +103,6 @@ def _header_value(name: str, value: str) -> Any:
     if name.removeprefix(HEADER_PREFIX) not in _JSON_OPTIONS:
         return value
     try:
-        return orjson.loads(value)
-    except orjson.JSONDecodeError as error:
-        raise InvalidRequest(f"{name}: must be JSON.", param=name) from error
+        return parsed(value.encode())
+    except json.JSONDecodeError as error:
+        raise InvalidRequest(f"{name}: must be JSON: {error.msg}.", param=name) from error

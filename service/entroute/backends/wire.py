@@ -34,6 +34,10 @@ LLAMACPP = "llamacpp"
 CONTINUING = frozenset({VLLM, LLAMACPP})
 """Engines that go on with a partial answer, streamed without repeating it."""
 
+MAX_TOOL_CALLS = 1024
+"""Tool calls that are read of one answer; an index is a worker's word."""
+
+_TOOL_INPUT = {"function": "arguments", "custom": "input"}
 _IMPOSSIBLE = -9999.0  # what OpenAI writes for a log-probability of minus infinity
 _MESSAGE_KNOWN = frozenset({"role", "content"})
 _CHOICE_KNOWN = frozenset({"index", "delta", "message", "text", "logprobs", "finish_reason"})
@@ -91,11 +95,10 @@ def usage_of(payload: Json | None) -> Usage | None:
     if not payload:
         return None
     details = payload.get("prompt_tokens_details") or EMPTY
-    return Usage(
-        prompt_tokens=int(payload.get("prompt_tokens") or 0),
-        cached_tokens=int(details.get("cached_tokens") or 0),
-        completion_tokens=int(payload.get("completion_tokens") or 0),
-        calls=1,
+    return _usage(
+        payload.get("prompt_tokens"),
+        details.get("cached_tokens"),
+        payload.get("completion_tokens"),
     )
 
 
@@ -104,10 +107,17 @@ def counted(timings: Json | None) -> Usage | None:
     if not timings:
         return None
     cached = int(timings.get("cache_n") or 0)
+    read = int(timings.get("prompt_n") or 0)
+    return _usage(cached + read, cached, timings.get("predicted_n"))
+
+
+def _usage(prompt: Any, cached: Any, completion: Any) -> Usage:
+    """Return one call's usage; counters only rise, so what no count can be is brought in range."""
+    tokens = max(0, int(prompt or 0))
     return Usage(
-        prompt_tokens=cached + int(timings.get("prompt_n") or 0),
-        cached_tokens=cached,
-        completion_tokens=int(timings.get("predicted_n") or 0),
+        prompt_tokens=tokens,
+        cached_tokens=min(tokens, max(0, int(cached or 0))),
+        completion_tokens=max(0, int(completion or 0)),
         calls=1,
     )
 
@@ -277,10 +287,13 @@ def merge_extra(whole: dict[str, Any], piece: Json) -> None:
 def _merge_tool_calls(whole: list[dict[str, Any]], pieces: Sequence[Json]) -> None:
     for piece in pieces:
         index = int(piece.get("index", len(whole)))
+        if not 0 <= index < MAX_TOOL_CALLS:
+            raise WorkerProtocolError("?", f"tool call {index}, of {MAX_TOOL_CALLS} at most")
         while len(whole) <= index:
-            whole.append({"id": "", "type": "function", "function": {"name": "", "arguments": ""}})
+            whole.append({"id": "", "type": "function"})
         target = whole[index]
-        target["id"] = piece.get("id") or target["id"]
-        function = piece.get("function") or EMPTY
-        target["function"]["name"] += function.get("name") or ""
-        target["function"]["arguments"] += function.get("arguments") or ""
+        target.update({key: piece[key] for key in ("id", "type") if piece.get(key)})
+        kind = target["type"]
+        said = target.setdefault(kind, {"name": "", _TOOL_INPUT[kind]: ""})
+        for key, text in (piece.get(kind) or EMPTY).items():
+            said[key] = said.get(key, "") + (text or "")

@@ -17,7 +17,7 @@ from entroute.evidence import Escalation, Outcome, Segment, Verdict
 from entroute.spending import Charge, Usage
 from entroute.types import Completion
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 """Raise it when a stored outcome's fields change in number or meaning; 1 to 255."""
 
 COMPRESS_ABOVE = 1024

@@ -117,7 +117,8 @@ def worth_storing(outcome: Outcome, degraded: Sequence[str]) -> bool:
         degraded: Parts of the walk that failed or were left out, from the trace.
 
     Returns:
-        False when a part was missing, a call failed, or the budget or the deadline cut it short.
+        False when a part was missing, a call failed, the budget or the deadline cut it short, or
+        the strategy says that its answer must not be given again.
     """
     whole = not (degraded or outcome.degraded or outcome.failures)
-    return whole and outcome.stop_reason not in _CUT_SHORT
+    return whole and outcome.repeatable and outcome.stop_reason not in _CUT_SHORT

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from entroute.embedded.engine import Engine
 from entroute.embedded.llamacpp import LlamaCppEngine, threads_for
@@ -54,6 +54,17 @@ class VllmConfig(BaseModel):
         default=None, description="Interpreter of the environment that holds vLLM."
     )
     port: int = Field(default=0, ge=0, le=65535, description="Loopback port, 0 for a free one.")
+
+    @field_validator("args")
+    @classmethod
+    def _no_secrets(cls, args: tuple[str, ...]) -> tuple[str, ...]:
+        for arg in args:
+            if arg.split("=")[0].replace("_", "-") in {"--api-key", "--hf-token"}:
+                raise ValueError(
+                    "must hold no keys: the engine listens on loopback only, and the hub's token "
+                    "is read from the environment variable HF_TOKEN"
+                )
+        return args
 
     @property
     def context_length(self) -> int | None:

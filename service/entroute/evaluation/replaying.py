@@ -91,7 +91,9 @@ class ReplayBackend:
 
 
 class RecordedSandbox:
-    """A sandbox for a virtual loop: real runs, each program once, at the pace they took.
+    """A sandbox for a virtual loop: real runs, the same program once, at the pace it took.
+
+    Programs that hold a random mark of their request are never the same.
 
     Args:
         sandbox: Runs what was not run before.
@@ -101,11 +103,11 @@ class RecordedSandbox:
     def __init__(self, sandbox: Sandbox, home: asyncio.AbstractEventLoop) -> None:
         self._sandbox = sandbox
         self._home = home
-        self._known: dict[tuple[str, str], Execution] = {}
+        self._known: dict[tuple[str, str, float], Execution] = {}
 
     async def run(self, source: str, *, stdin: str = "", wall_s: float = 10.0) -> Execution:
         """Run a program or wait as long as it took. See `Sandbox.run`."""
-        key = (source, stdin)
+        key = (source, stdin, wall_s)
         if key in self._known:
             await asyncio.sleep(self._known[key].seconds)
             return self._known[key]

@@ -3,8 +3,11 @@
 from collections.abc import Mapping
 
 from entroute.errors import ContextLengthExceeded, InvalidRequest, PermissionDenied, TierUnavailable
-from entroute.evidence import Decision
+from entroute.evidence import Decision, Refusal
 from entroute.protocols import Run, Strategy, Tier
+
+_WITH_VERIFIER = ("verify_then_escalate", "self_consistency", "best_of_n", "rejection")
+"""Who serves a verifier that no plan has a use for; each says itself which ones it takes."""
 
 
 def usable_tiers(run: Run) -> tuple[Tier, ...]:
@@ -83,14 +86,33 @@ def first_supported(
 ) -> tuple[Tier, str]:
     """Return the first plan whose strategy the principal may use and the request allows.
 
+    A request that brings a verifier may also be served by a strategy that no plan names but that
+    knows what to do with it.
+
     Raises:
-        PermissionDenied: There is none.
+        PermissionDenied: The principal may use none that allows the request.
+        InvalidRequest: None allows the request, whoever asks.
     """
     allowed = run.principal.strategies
+    refusal: Refusal | None = None
+    denied = False
+    if run.verifier is not None:
+        plans = (*plans, *((plans[0][0], name) for name in _WITH_VERIFIER))
     for tier, name in plans:
         strategy = strategies.get(name)
-        if strategy is None or (allowed is not None and name not in allowed):
+        if strategy is None:
             continue
-        if strategy.supports(run) is None:
+        refused = strategy.supports(run)
+        if refused is not None:
+            refusal = refusal or refused
+        elif allowed is not None and name not in allowed:
+            denied = True
+        else:
             return tier, name
-    raise PermissionDenied("Your key may use no strategy that can serve this request.")
+    if denied or refusal is None:
+        raise PermissionDenied("Your key may use no strategy that can serve this request.")
+    raise InvalidRequest(
+        f"No strategy of the server's policy can honour '{refusal.param}' together with the rest "
+        f"of this request: {refusal.reason}.",
+        param=refusal.param,
+    )

@@ -47,7 +47,10 @@ class Static:
         tier = (wanted or list(up))[0]
         plans = ((tier, self._strategy), (tier, "single"))
         tier, name = first_supported(run, plans, self._strategies)
-        decision = Decision(tier.name, name, "static policy")
+        reason = "static policy"
+        if name != self._strategy:
+            reason += f"; '{self._strategy}' cannot serve this request"
+        decision = Decision(tier.name, name, reason)
         if self._tier is not None and not wanted:
             return replace(decision, degraded=(f"tier:{self._tier}",))
         return decision

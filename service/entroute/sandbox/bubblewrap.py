@@ -92,7 +92,7 @@ class BubblewrapConfig(BaseModel):
         64, ge=0, le=10_000, description="Programs that may wait for a worker; more are refused."
     )
     start_s: float = Field(10.0, gt=0, le=60, description="Seconds a sandbox may take to start.")
-    max_wall_s: float = Field(60.0, gt=0, le=600, description="Longest wall time of a run.")
+    max_wall_s: float = Field(60.0, ge=1, le=600, description="Longest wall time of a run.")
     cpu_s: int = Field(10, ge=1, le=600, description="CPU seconds of a run.")
     memory_mib: int = Field(512, ge=64, le=65_536, description="Address space of a run, in MiB.")
     disk_mib: int = Field(
@@ -105,7 +105,7 @@ class BubblewrapConfig(BaseModel):
     open_files: int = Field(64, ge=16, le=1024, description="Files a run may have open.")
     output_kib: int = Field(
         64,
-        ge=1,
+        ge=32,
         le=4096,
         description="Output that is kept, in KiB; a program that prints sixteen times as much is "
         "killed.",

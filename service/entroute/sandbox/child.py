@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import os
 import secrets
 from asyncio.subprocess import Process
 from dataclasses import dataclass, field
@@ -10,11 +11,13 @@ from dataclasses import dataclass, field
 from entroute.errors import SandboxUnavailable
 from entroute.execution import Execution
 from entroute.protocols import Clock
+from entroute.sandbox.command import WORK
 from entroute.sandbox.limits import Limits
-from entroute.sandbox.reading import Collected, Facts, Report, judge
+from entroute.sandbox.reading import Collected, Crowd, Facts, Report, judge
 
 _REPORT_BYTES = 16 * 1024
 _CHUNK = 64 * 1024
+_LOOK_S = 0.05
 
 
 class ChildDied(SandboxUnavailable):
@@ -56,7 +59,8 @@ class Child:
         process: Its `bwrap`.
         reports: The channel on which the runner reports.
         channel: The transport under `reports`.
-        namespaces: Inodes of its namespaces, by bwrap's names, once it is ready.
+        namespaces: Inodes of its namespaces and its `child-pid`, by bwrap's names, once it is
+            ready.
     """
 
     process: Process
@@ -74,6 +78,15 @@ class Child:
         if self.alive:
             with contextlib.suppress(ProcessLookupError):
                 self.process.kill()
+
+    @property
+    def entries(self) -> int:
+        """Files and folders in its work folder; 0 where they cannot be seen, as once it ended."""
+        try:
+            seen = os.statvfs(f"/proc/{self.namespaces['child-pid']}/root{WORK}")
+        except (OSError, KeyError):
+            return 0
+        return seen.f_files - seen.f_ffree
 
     async def gone(self) -> str:
         """Kill it, wait until it is gone and its pipes are closed; return bwrap's complaint."""
@@ -94,10 +107,11 @@ class Child:
             ChildDied: The sandbox was gone before the program began.
         """
         secret, cpu_s, begun = secrets.token_hex(16), limits.cpu_for(job.wall_s), clock()
-        output, report, late = Collected(limits.output), Report(secret), False
+        output, report, late = Collected(limits.output, limits.flood), Report(secret), False
+        crowd = Crowd(limits.entries)
         try:
             async with asyncio.timeout(job.wall_s):
-                await self._talk(job.frame(secret, cpu_s), output, report, limits.flood)
+                await self._talk(job.frame(secret, cpu_s), output, report, crowd)
         except TimeoutError:
             late = True
         finally:
@@ -105,16 +119,17 @@ class Child:
         if not (report.started or late):
             raise ChildDied("the sandbox ended before the program began")
         code = -1 if self.process.returncode is None else self.process.returncode
-        facts = Facts(code, clock() - begun, cpu_s, late, flooded=output.seen > limits.flood)
+        facts = Facts(code, clock() - begun, cpu_s, late, output.excess or crowd.excess)
         return judge(report, output, facts)
 
-    async def _talk(self, frame: bytes, output: Collected, report: Report, flood: int) -> None:
+    async def _talk(self, frame: bytes, output: Collected, report: Report, crowd: Crowd) -> None:
         async with asyncio.TaskGroup() as tasks:
-            feeding = tasks.create_task(self._feed(frame))
+            besides = tasks.create_task(self._feed(frame)), tasks.create_task(self._watch(crowd))
             tasks.create_task(self._hear(report))
-            await self._collect(output, flood)
+            await self._collect(output)
             await self.process.wait()
-            feeding.cancel()
+            for task in besides:
+                task.cancel()
 
     async def _feed(self, frame: bytes) -> None:
         pipe = self.process.stdin
@@ -126,11 +141,17 @@ class Child:
             await pipe.drain()
         pipe.close()
 
-    async def _collect(self, output: Collected, flood: int) -> None:
+    async def _watch(self, crowd: Crowd) -> None:
+        while not crowd.excess:
+            await asyncio.sleep(_LOOK_S)
+            crowd.most = max(crowd.most, self.entries)
+        self.kill()
+
+    async def _collect(self, output: Collected) -> None:
         pipe = self.process.stdout
         while pipe is not None and (data := await pipe.read(_CHUNK)):
             output.add(data)
-            if output.seen > flood:
+            if output.excess:
                 self.kill()
                 return
 

@@ -17,6 +17,8 @@ class Limits:
         memory: Address space, in bytes.
         disk: All files of the work folder together, in bytes.
         file: One file, in bytes.
+        entries: Files and folders of the work folder together; the kernel sets no limit to them
+            that counts, so the gateway looks every 50 ms and kills what is over it.
         open_files: Open files.
         output: Bytes of stdout that are kept; a program that prints sixteen times as many is
             killed.
@@ -27,6 +29,7 @@ class Limits:
     memory: int = 512 * MIB
     disk: int = 32 * MIB
     file: int = 16 * MIB
+    entries: int = 4096
     open_files: int = 64
     output: int = 64 * KIB
 

@@ -8,6 +8,8 @@ from entroute.execution import Execution, ExecutionStatus
 
 _BY_SIGNAL = 128
 """A shell's and bwrap's exit status of a program that a signal killed, less the signal."""
+_ERROR_CHARACTERS = 600
+"""More than the runner's own longest error."""
 
 
 @dataclass(slots=True)
@@ -16,10 +18,12 @@ class Collected:
 
     Attributes:
         limit: Bytes that are kept, from the start.
+        flood: Bytes over which its program is killed.
         seen: Bytes that came.
     """
 
     limit: int
+    flood: int
     seen: int = 0
     _kept: bytearray = field(default_factory=bytearray)
 
@@ -32,6 +36,29 @@ class Collected:
     def text(self) -> str:
         """What was kept; bytes that are no UTF-8 are replaced."""
         return self._kept.decode(errors="replace")
+
+    @property
+    def excess(self) -> str:
+        """Why its program is killed, "" while it is not."""
+        return "too much output" if self.seen > self.flood else ""
+
+
+@dataclass(slots=True)
+class Crowd:
+    """Files and folders of a run.
+
+    Attributes:
+        limit: How many it may have.
+        most: How many were seen at most.
+    """
+
+    limit: int
+    most: int = 0
+
+    @property
+    def excess(self) -> str:
+        """Why its program is killed, "" while it is not."""
+        return "too many files" if self.most > self.limit else ""
 
 
 @dataclass(slots=True)
@@ -72,13 +99,27 @@ class Report:
             return None
         try:
             told = json.loads(self._rest[len(opening) :])
-            return told["status"], told["error"]
-        except (ValueError, TypeError, KeyError):
+        except (ValueError, RecursionError):
             return None
+        return _typed(told)
 
     @property
     def _rest(self) -> bytes:
         return bytes(self._data).removeprefix(b"started\n")
+
+
+def _typed(told: object) -> tuple[ExecutionStatus, str] | None:
+    """Return what a runner can have told; its channel is open to the program, so nothing is sure.
+
+    Half surrogate pairs, which no answer can carry, become question marks.
+    """
+    match told:
+        case {"status": "ok", "error": ""}:
+            return "ok", ""
+        case {"status": "error" | "killed" as status, "error": str(error)}:
+            return status, error[:_ERROR_CHARACTERS].encode(errors="replace").decode()
+        case _:
+            return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,14 +131,14 @@ class Facts:
         seconds: Wall time, 0 or more.
         cpu_s: CPU seconds that it had.
         late: Whether its wall time ran out.
-        flooded: Whether it was killed for its output.
+        excess: What it was killed for, such as too much output; "" if it was not.
     """
 
     code: int
     seconds: float
     cpu_s: int
     late: bool
-    flooded: bool
+    excess: str
 
 
 def judge(report: Report, output: Collected, facts: Facts) -> Execution:
@@ -107,8 +148,8 @@ def judge(report: Report, output: Collected, facts: Facts) -> Execution:
 
 
 def _ending(report: Report, facts: Facts) -> tuple[ExecutionStatus, str]:
-    if facts.flooded or facts.late:
-        return ("killed", "too much output") if facts.flooded else ("timeout", "wall time ran out")
+    if facts.excess or facts.late:
+        return ("killed", facts.excess) if facts.excess else ("timeout", "wall time ran out")
     if report.forged:
         return "error", "the program wrote to the sandbox's report channel"
     if report.ending is not None and facts.code == 0:

@@ -1,4 +1,4 @@
-"""The system-call filter of a sandbox: one process, one thread, no socket, no kernel interface.
+"""The system-call filter of a sandbox: one process and thread, no socket, no kernel interface.
 
 Namespaces hide what is outside; the filter keeps a program from asking the kernel for more, and is
 the only limit on processes that binds root too (RLIMIT_NPROC does not bind uid 0).
@@ -32,7 +32,8 @@ _DENIED: dict[str, dict[str, int]] = {
         "move_pages": 279, "mbind": 237, "set_mempolicy": 238, "migrate_pages": 256,
         "fanotify_init": 300, "mknodat": 259, "vmsplice": 278,
         "iopl": 172, "ioperm": 173, "modify_ldt": 154, "uselib": 134, "sysfs": 139,
-        "ustat": 136, "mknod": 133, "_sysctl": 156,
+        "ustat": 136, "mknod": 133, "_sysctl": 156, "link": 86, "symlink": 88,
+        "linkat": 265, "symlinkat": 266, "setxattr": 188, "lsetxattr": 189, "fsetxattr": 190,
     },
     "aarch64": {
         "ptrace": 117, "process_vm_readv": 270, "process_vm_writev": 271, "kcmp": 272,
@@ -49,8 +50,13 @@ _DENIED: dict[str, dict[str, int]] = {
         "personality": 92, "syslog": 116, "vhangup": 58, "io_setup": 0,
         "move_pages": 239, "mbind": 235, "set_mempolicy": 237, "migrate_pages": 238,
         "fanotify_init": 262, "mknodat": 33, "vmsplice": 75,
+        "linkat": 37, "symlinkat": 36, "setxattr": 5, "lsetxattr": 6, "fsetxattr": 7,
     },
 }  # fmt: skip
+
+_SOCKETPAIR = {"x86_64": 53, "aarch64": 199}
+_STREAM_PAIR = (1, 1)
+"""AF_UNIX and SOCK_STREAM: what asyncio wakes itself with; a datagram socket could send outside."""
 
 _AUDIT_ARCH = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
 
@@ -58,11 +64,14 @@ _AUDIT_ARCH = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
 _LOAD = 0x20  # BPF_LD | BPF_W | BPF_ABS
 _IF_EQUAL = 0x15  # BPF_JMP | BPF_JEQ | BPF_K
 _IF_AT_LEAST = 0x35  # BPF_JMP | BPF_JGE | BPF_K
+_AND = 0x54  # BPF_ALU | BPF_AND | BPF_K
 _RETURN = 0x06  # BPF_RET | BPF_K
 _ALLOW = 0x7FFF0000
 _KILL_PROCESS = 0x80000000
 _ERRNO = 0x00050000
 _NUMBER_AT, _ARCHITECTURE_AT = 0, 4  # offsets in struct seccomp_data
+_ARGUMENTS_AT = (16, 24)  # low words of the first two; both machines are little-endian
+_TYPE_MASK = 0xF  # of a socket's type, less its flags
 
 MACHINES = tuple(_AUDIT_ARCH)
 """Machines, as `platform.machine()` calls them, that there is a filter for."""
@@ -73,7 +82,8 @@ def syscall_filter(machine: str) -> bytes:
 
     It kills on a foreign architecture (x86_64 runs 32-bit code, whose numbers differ), answers
     EAGAIN to a new process or thread as a full process table does, ENOSYS to calls from `NEWEST`
-    on (x32 among them), EPERM to `denied`, and allows the rest.
+    on (x32 among them), EPERM to `denied` and to pairs of sockets that are no local streams, and
+    allows the rest.
 
     Raises:
         KeyError: `machine` is none of `MACHINES`.
@@ -89,6 +99,7 @@ def syscall_filter(machine: str) -> bytes:
         _instruction(_RETURN, _ERRNO | errno.ENOSYS),
         *_refuse(_SPAWN[machine], errno.EAGAIN),
         *_refuse(denied(machine).values(), errno.EPERM),
+        *_only_stream_pairs(_SOCKETPAIR[machine]),
         _instruction(_RETURN, _ALLOW),
     ]
     return b"".join(program)
@@ -108,6 +119,20 @@ def _refuse(numbers: Iterable[int], code: int) -> list[bytes]:
             _instruction(_IF_EQUAL, number, if_false=1),
             _instruction(_RETURN, _ERRNO | code),
         )
+    ]
+
+
+def _only_stream_pairs(number: int) -> list[bytes]:
+    """Return the filter's last part but one: what is allowed jumps to the instruction after it."""
+    family, kind = _STREAM_PAIR
+    return [
+        _instruction(_IF_EQUAL, number, if_false=6),
+        _instruction(_LOAD, _ARGUMENTS_AT[0]),
+        _instruction(_IF_EQUAL, family, if_false=3),
+        _instruction(_LOAD, _ARGUMENTS_AT[1]),
+        _instruction(_AND, _TYPE_MASK),
+        _instruction(_IF_EQUAL, kind, if_true=1),
+        _instruction(_RETURN, _ERRNO | errno.EPERM),
     ]
 
 

@@ -63,3 +63,6 @@ DEFAULT_STRATEGIES: tuple[StrategyConfig, ...] = (
     RandomSwitchConfig(),
 )
 """Every built-in strategy with its defaults; the settings override them kind by kind."""
+
+RUN_PROGRAMS = frozenset({"program_first", "cot_pot", "verify_then_escalate", "code_cluster"})
+"""Strategies that run what models write and do nothing without a sandbox."""

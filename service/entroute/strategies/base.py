@@ -5,10 +5,11 @@ from collections.abc import Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 
-from entroute.calls import CallStream
+from entroute.calls import CallStream, Head, spent_with
 from entroute.errors import CallFailed, DeadlineExceeded, WorkerRejected
 from entroute.evidence import Escalation, Outcome
 from entroute.protocols import OutcomeStream, Run, Tier
+from entroute.spending import Usage
 from entroute.strategies.fanout import Failure
 from entroute.types import Call, Completion, Delta
 
@@ -124,6 +125,63 @@ async def _opened(run: Run, tier: Tier, top_logprobs: int | None) -> tuple[Tier,
         await head.close()
     call = run.reserve(tier, "answer", top_logprobs=top_logprobs)
     return tier, call, tier.backend.stream(call)
+
+
+async def taken_head(run: Run, tier: Tier | None) -> Head | None:
+    """Take a probe's stream as a sample of `tier`; one of another tier is cancelled."""
+    head, run.head = run.head, None
+    if head is None:
+        return None
+    if tier is None or head.tier != tier.name:
+        await head.close()
+        return None
+    run.ledger.mark(head.call, "sample")
+    return head
+
+
+def continued(head: Head, call: Call, tier: Tier) -> CallStream:
+    """Go on with a begun stream up to its call's cap of now.
+
+    A piece of several tokens may go over a lowered cap by all but one of them.
+
+    Args:
+        head: What was begun.
+        call: Its call, as `Ledger.shrink` returned it.
+        tier: Where it runs.
+    """
+    return head.stream() if call == head.call else _ended_at_cap(head.stream(), call, tier)
+
+
+async def _ended_at_cap(stream: CallStream, call: Call, tier: Tier) -> CallStream:
+    """Pass a stream on, and end it as its worker would had it known the cap."""
+    made: list[Delta] = []
+    spent = Usage(calls=1, partial_calls=1)
+    async with aclosing(stream):
+        while call.max_tokens is None or spent.completion_tokens < call.max_tokens:
+            item = await anext(stream)
+            yield item
+            if isinstance(item, Completion):
+                return
+            made.append(item)
+            spent = spent_with(spent, item)
+    yield _cut_short(made, spent, call, tier)
+
+
+def _cut_short(made: Sequence[Delta], spent: Usage, call: Call, tier: Tier) -> Completion:
+    extra: dict[str, str] = {}
+    for name, value in ((n, v) for piece in made for n, v in piece.extra.items()):
+        if isinstance(value, str):
+            extra[name] = extra.get(name, "") + value
+    return Completion(
+        content="".join(piece.content for piece in made),
+        finish_reason="length",
+        usage=spent,
+        tier=tier.name,
+        model=tier.model,
+        extra=extra,
+        logprobs=tuple(token for piece in made for token in piece.logprobs),
+        call_id=call.id,
+    )
 
 
 def until_deadline(run: Run) -> asyncio.Timeout:

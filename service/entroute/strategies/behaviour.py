@@ -14,6 +14,9 @@ from entroute.code import parsed
 _REFLECTIVE = frozenset({"eval", "exec", "globals", "locals", "vars", "getattr", "setattr", "dir"})
 _PREFIX = 12  # hexadecimal digits of a hash that are told
 
+MAX_HASHED = 16_000
+"""Characters of a program that is hashed by its tree, some 0.1 s; a longer one by its text."""
+
 
 def digest(*parts: str) -> str:
     """Return a short hash of texts, the same on every machine."""
@@ -31,7 +34,7 @@ def functional_hash(source: str, keep: Collection[str] = ()) -> str:
     names that others know it by: its entry point, words of its callers. Programs of one hash do
     the same; programs of two hashes may. Source: functional hash (2302.05433), its syntactic part.
     """
-    tree = parsed(source)
+    tree = parsed(source) if len(source) <= MAX_HASHED else None
     if tree is None:
         return digest("text", source.strip())
     try:
@@ -39,7 +42,7 @@ def functional_hash(source: str, keep: Collection[str] = ()) -> str:
         names = _private_names(tree, frozenset(keep))
         _Renamed(names).visit(tree)
         return digest("tree", ast.dump(tree))
-    except (RecursionError, MemoryError):
+    except (ValueError, RecursionError, MemoryError):  # ValueError: a number of too many digits
         return digest("text", source.strip())
 
 

@@ -7,8 +7,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from entroute.evidence import Outcome, Refusal
 from entroute.protocols import Run, Verifier
-from entroute.strategies.drawing import Draw, Manner, Step, drawn
-from entroute.strategies.judging import Likelihood, as_they_come, judge_together, silenced
+from entroute.strategies.drawing import Draw, Manner, Step, drawn, judge_together
+from entroute.strategies.judging import Likelihood, as_they_come, silenced
 from entroute.strategies.parts import StrategyParts
 from entroute.strategies.refusals import refuse_choices, refuse_cold
 from entroute.strategies.votes import vote_outcome

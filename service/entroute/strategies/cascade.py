@@ -1,5 +1,6 @@
 """`cascade`: stream a small tier once its first window looks sure, else start again larger."""
 
+from collections.abc import Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
@@ -131,11 +132,11 @@ class Cascade:
         tier = run.tier(run.decision.tier)
         moves: tuple[Escalation, ...] = ()
         while True:
-            opened = await open_answer(run, tier, top_logprobs=GATE_TOP_LOGPROBS, tried=moves)
+            larger = _next(run, tier, moves) if self._warm_up else None
+            async with warmed(run, larger, tier, self._window):
+                held = await self._begun(run, tier, moves)
+            opened = held.opened
             try:
-                larger = _next(run, opened) if self._warm_up else None
-                async with warmed(run, larger, opened, self._window):
-                    held = await self._hold_back(opened)
                 step, stop = self._gate(run, held)
             except BaseException:
                 await opened.rest.aclose()
@@ -146,6 +147,14 @@ class Cascade:
             run.ledger.mark(opened.call, "discarded")
             moves = (*opened.moves, step)
             tier = run.tier(step.target)
+
+    async def _begun(self, run: Run, tier: Tier, moves: tuple[Escalation, ...]) -> _Held:
+        opened = await open_answer(run, tier, top_logprobs=GATE_TOP_LOGPROBS, tried=moves)
+        try:
+            return await self._hold_back(opened)
+        except BaseException:
+            await opened.rest.aclose()
+            raise
 
     async def _hold_back(self, opened: Opened) -> _Held:
         held = _Held(opened)
@@ -170,7 +179,7 @@ class Cascade:
         opened = held.opened
         if held.failure is not None:
             return self._after_failure(run, held, held.failure), "escalated"
-        larger = _next(run, opened)
+        larger = _next(run, opened.tier, opened.moves)
         if larger is None:
             self._note_missing(run, opened.tier)
             return None, "escalated" if opened.moves else "exhausted"
@@ -215,7 +224,7 @@ class Cascade:
         )
 
 
-def _next(run: Run, opened: Opened) -> Tier | None:
-    """Return the tier that a doubt would ask, or None."""
-    larger = run.above(opened.tier)
-    return None if larger is None or larger.name in unreachable(opened.moves) else larger
+def _next(run: Run, tier: Tier, moves: Sequence[Escalation]) -> Tier | None:
+    """Return the tier that a doubt about `tier` would ask, or None."""
+    larger = run.above(tier)
+    return None if larger is None or larger.name in unreachable(moves) else larger

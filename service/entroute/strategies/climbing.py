@@ -6,7 +6,9 @@ from dataclasses import dataclass, field, replace
 from entroute.errors import BudgetExhausted, CallFailed, DeadlineExceeded, WorkerRejected
 from entroute.evidence import Escalation, Outcome, StopReason, Verdict
 from entroute.protocols import Run, Tier
-from entroute.strategies.drawing import Draw, Manner, Step, drawn, mark_chosen, saved_tokens
+from entroute.strategies.drawing import Draw, Manner, Step, drawn, mark_chosen
+from entroute.strategies.saving import saved_tokens
+from entroute.strategies.votes import stop_of
 from entroute.types import Completion
 
 
@@ -91,8 +93,8 @@ async def raised(run: Run, tier: Tier, manner: Manner) -> Draw:
 async def climbed(run: Run, rule: AcceptRule, manner: Callable[[AcceptRule], Manner]) -> Climb:
     """Draw by `rule` on the decided tier, then on the next larger one, until one accepts.
 
-    One call is left for the next tier where there is one. A larger tier that fails leaves what
-    was drawn before.
+    One sample and its judging are left for the next tier where there is one. A larger tier that
+    fails leaves what was drawn before.
 
     Raises:
         CallFailed, WorkerRejected, BudgetExhausted, DeadlineExceeded: There is no sample at all.
@@ -100,14 +102,14 @@ async def climbed(run: Run, rule: AcceptRule, manner: Callable[[AcceptRule], Man
     climb = Climb()
     tier: Tier | None = run.tier(run.decision.tier)
     while tier is not None:
-        fitted = _fitted(run, tier, rule)
+        fitted = _fitted(run, tier, rule, 1 + manner(rule).calls)
         draw = await _next_draw(run, climb, tier, manner(fitted))
         if draw is not None:
             tier = draw.tier
             climb.blind = fitted.blind(draw)
             if draw.stop != "exhausted":
                 climb.stop = draw.stop
-            elif fitted.most < rule.most:
+            elif fitted.most < rule.most and not climb.blind:
                 climb.stop, run.ledger.exhausted = "budget", "max_calls"
         if climb.blind or climb.stop in {"verified", "deadline"}:
             break
@@ -118,9 +120,12 @@ async def climbed(run: Run, rule: AcceptRule, manner: Callable[[AcceptRule], Man
     return climb
 
 
-def _fitted(run: Run, tier: Tier, rule: AcceptRule) -> AcceptRule:
-    spare = 1 if higher(run, tier) is not None else 0
-    return replace(rule, most=min(rule.most, max(1, run.ledger.calls_left - spare)))
+def _fitted(run: Run, tier: Tier, rule: AcceptRule, each: int) -> AcceptRule:
+    """Return the rule for as many samples as there are calls for, at `each` calls a sample."""
+    spare = each if higher(run, tier) is not None else 0
+    begun = run.head is not None and run.head.tier == tier.name
+    room = (run.ledger.calls_left + begun - spare) // each
+    return replace(rule, most=min(rule.most, max(1, room)))
 
 
 async def _next_draw(run: Run, climb: Climb, tier: Tier, manner: Manner) -> Draw | None:
@@ -184,9 +189,6 @@ def climb_outcome(
 ) -> Outcome:
     """Return the outcome of samples of one tier or several, of which one is the answer."""
     mark_chosen(run, climb.draws, chosen)
-    if climb.stop == "deadline":
-        run.ledger.exhausted = "deadline"
-    cut = climb.stop != "verified" and run.ledger.cut(chosen)
     saved: dict[str, int] = {}
     for draw in climb.draws:
         for reason, tokens in saved_tokens(run, draw).items():
@@ -195,7 +197,7 @@ def climb_outcome(
     return Outcome(
         choices=(chosen,),
         strategy=strategy,
-        stop_reason="budget" if cut else climb.stop,
+        stop_reason=stop_of(run, climb.draws, climb.stop),
         candidates=tuple(sample for draw in climb.draws for sample in draw.done),
         verdicts=tuple(vote for draw in climb.draws for vote in draw.votes),
         verifier=verifier,

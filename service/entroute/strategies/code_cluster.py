@@ -43,7 +43,10 @@ class CodeClusterConfig(BaseModel):
     kind: Literal["code_cluster"] = "code_cluster"
     samples: int = Field(default=8, ge=3, le=64, description="Samples at most.")
     inputs: int = Field(
-        default=12, ge=0, le=100, description="Inputs generated from the examples' arguments."
+        default=12,
+        ge=0,
+        le=100,
+        description="Inputs generated from the examples' arguments, which serve where none can be.",
     )
     score: Score = Field(
         default="size",
@@ -88,6 +91,11 @@ class ClusterJudge:
     def compares(self) -> bool:
         """See `Verifier.compares`."""
         return True
+
+    @property
+    def calls(self) -> int:
+        """See `Verifier.calls`."""
+        return 0
 
     @property
     def name(self) -> str:
@@ -205,6 +213,8 @@ class CodeCluster:
         inputs: tuple[tuple[Any, ...], ...] = ()
         if examples.function is not None:
             inputs = generated_inputs(examples.inputs, self._config.inputs, run.rng)
+            # Without any, programs would be told apart by how they are written.
+            inputs = inputs or tuple({repr(given): given for given in examples.inputs}.values())
         if not examples.inputs:
             run.trace.degrade("examples")
         mark = f"{run.rng.getrandbits(64):016x}"

@@ -1,14 +1,15 @@
 """`cot_pot`: one sample reasons, one writes a program; where they agree, that is the answer."""
 
+import contextlib
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from entroute.errors import BudgetExhausted
+from entroute.errors import BudgetExhausted, Limit
 from entroute.evidence import Escalation, Outcome, Refusal, Verdict
 from entroute.protocols import Run, Verifier
-from entroute.strategies.base import may_move, move, until_deadline
+from entroute.strategies.base import continued, may_move, move, taken_head, until_deadline
 from entroute.strategies.climbing import Climb, answered_above, climb_outcome, higher
 from entroute.strategies.drawing import Draw, Step, arrived, note_late
 from entroute.strategies.fanout import Fanout
@@ -40,7 +41,7 @@ class CotPotConfig(BaseModel):
     kind: Literal["cot_pot"] = "cot_pot"
     samples: int = Field(default=10, ge=2, le=64, description="Samples of both kinds at most.")
     level: float = Field(
-        default=0.95, ge=0.5, lt=1, description="Probability that the leader stays ahead."
+        default=0.95, gt=0.5, lt=1, description="Probability that the leader stays ahead."
     )
     escalate: bool = Field(
         default=False, description="Whether disagreement goes up a tier in place of more samples."
@@ -63,6 +64,7 @@ class _Pool:
         ballots: Each finished sample as its voter reads it, same order as `draw.done`.
         ran: What came of programs, by call id.
         lost: Whether programs cannot be run.
+        missed: The limit that kept disagreement from going up a tier, or None.
     """
 
     draw: Draw
@@ -71,6 +73,7 @@ class _Pool:
     ballots: list[Completion] = field(default_factory=list)
     ran: dict[int, Printed] = field(default_factory=dict)
     lost: bool = False
+    missed: Limit | None = None
 
     @property
     def programs_next(self) -> bool:
@@ -105,8 +108,13 @@ class CotPot:
 
     async def run(self, run: Run) -> Outcome:
         """Draw a pair, compare, draw on or go up. See `Strategy.run`."""
+        before = run.ledger.exhausted
         pool = await self._pool(run)
         draw = pool.draw
+        if draw.stop in {"settled", "verified"}:
+            run.ledger.exhausted = before  # what was refused on the way made no difference
+        elif draw.stop == "exhausted" and pool.missed is not None:
+            draw.stop, run.ledger.exhausted = "budget", pool.missed
         climb = Climb([draw], draw.moves, draw.stop)
         if draw.stop == "escalated":
             chosen = await answered_above(run, climb, one_sample(pool.voter)) or self._best(pool)
@@ -152,6 +160,7 @@ class CotPot:
                 step = Step() if draw.stop == "deadline" else self._step(run, pool)
                 draw.stop = step.stop or draw.stop
             draw.cancelled = await fanout.cancel()
+            draw.unread |= fanout.unread
             draw.live = 0
             for call in draw.calls:
                 run.ledger.release(call)  # what was cancelled before it began has spent nothing
@@ -196,9 +205,11 @@ class CotPot:
         if draw.live:
             return Step()
         if self._config.escalate and not pool.lost:
-            larger = higher(run, draw.tier)
-            if larger is not None and run.affords(larger):
-                return Step(stop="escalated")
+            larger, before = higher(run, draw.tier), run.ledger.exhausted
+            if larger is not None:
+                if run.affords(larger):
+                    return Step(stop="escalated")
+                pool.missed, run.ledger.exhausted = run.ledger.exhausted, before
         return Step(draw=min(votes_needed(runner_up, level) - leader, draw.most - len(draw.calls)))
 
     def _best(self, pool: _Pool) -> Completion:
@@ -221,24 +232,33 @@ async def _begin(run: Run, pool: _Pool, fanout: Fanout, wanted: int) -> None:
     """
     draw = pool.draw
     draw.earlier = len(draw.calls)
+    head = await taken_head(run, draw.tier)
+    if head is not None:
+        first = _shrunk(run, pool, head.call)
+        draw.calls.append(first)
+        fanout.start(first.id, continued(head, first, draw.tier))
+        wanted -= 1
     for _ in range(wanted):
-        head, run.head = run.head, None
-        if head is not None and head.tier == draw.tier.name:
-            run.ledger.mark(head.call, "sample")
-            draw.calls.append(head.call)
-            fanout.start(head.call.id, head.stream())
-            continue
-        if head is not None:
-            await head.close()
         call = _reserved(run, pool)
         if call is None:
-            draw.stop = "budget"
+            draw.stop = "deadline" if run.ledger.exhausted == "deadline" else "budget"
             break
         draw.calls.append(call)
         fanout.start(call.id, draw.tier.backend.stream(call))
     draw.live = fanout.live
     if not draw.calls:
         raise BudgetExhausted(run.ledger.exhausted or "max_calls")
+
+
+def _shrunk(run: Run, pool: _Pool, call: Call) -> Call:
+    """Leave a probe's call its share of what is left, so that other samples fit beside it."""
+    before = run.ledger.exhausted
+    for share in range(min(pool.draw.most, run.ledger.calls_left + 1), 1, -1):
+        with contextlib.suppress(BudgetExhausted):
+            call = run.ledger.shrink(call, share)
+            break
+    run.ledger.exhausted = before
+    return call
 
 
 def _reserved(run: Run, pool: _Pool) -> Call | None:

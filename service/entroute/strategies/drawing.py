@@ -8,11 +8,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from entroute.errors import BudgetExhausted, DeadlineExceeded
+from entroute.errors import BudgetExhausted, DeadlineExceeded, Limit
 from entroute.evidence import Escalation, StopReason, Verdict
+from entroute.ledger import cut_off
 from entroute.protocols import Run, Tier, Verifier
-from entroute.strategies.base import may_move, move, until_deadline
-from entroute.strategies.fanout import Failure, Fanout
+from entroute.strategies.base import continued, may_move, move, taken_head
+from entroute.strategies.fanout import Arrival, Failure, Fanout
+from entroute.strategies.judging import LATE, verdicts_of
+from entroute.strategies.reserving import Reserver, Wave
 from entroute.types import Call, ChatRequest, Completion, Delta
 
 
@@ -44,10 +47,12 @@ class Draw:
         votes: One for each of `done`, same order.
         failures: What the others died of, in order.
         failed: Ids of the calls that did.
+        unread: Ids of the calls that ended when nobody needed them any more.
         live: Samples that are open now.
         cancelled: Samples cut off because nobody needed them.
         moves: Tiers that failed before, in order.
         stop: Why it ended.
+        unjudged: The limit that kept a sample from being judged, or None.
         answer: The answer that the rule chose, None to leave it to the scores.
     """
 
@@ -59,11 +64,23 @@ class Draw:
     votes: tuple[Verdict, ...] = ()
     failures: list[Failure] = field(default_factory=list)
     failed: set[int] = field(default_factory=set)
+    unread: set[int] = field(default_factory=set)
     live: int = 0
     cancelled: int = 0
     moves: tuple[Escalation, ...] = ()
     stop: StopReason = "exhausted"
+    unjudged: Limit | None = None
     answer: str | None = None
+
+    @property
+    def cut(self) -> frozenset[int]:
+        """Ids of the finished samples that the budget cut off: their vote may be lost."""
+        calls = {call.id: call for call in self.calls}
+        return frozenset(
+            sample.call_id
+            for sample in self.done
+            if sample.call_id in calls and cut_off(calls[sample.call_id], sample)
+        )
 
     @property
     def answers(self) -> tuple[str | None, ...]:
@@ -93,12 +110,19 @@ class Manner:
         voter: Gives each finished sample its canonical answer.
         top_logprobs: Alternatives a token to ask for, None for what the client asked.
         request: What is asked where it is not the client's request itself.
+        judging: Model calls that judging a sample takes at most, beside the voter's.
     """
 
     rule: StoppingRule
     voter: Verifier
     top_logprobs: int | None = None
     request: ChatRequest | None = None
+    judging: int = 0
+
+    @property
+    def calls(self) -> int:
+        """Model calls to keep back for each sample."""
+        return self.voter.calls + self.judging
 
 
 async def drawn(run: Run, tier: Tier, manner: Manner) -> Draw:
@@ -121,7 +145,16 @@ async def drawn(run: Run, tier: Tier, manner: Manner) -> Draw:
         tier = target
 
 
+async def drawn_on(run: Run, draw: Draw, manner: Manner) -> None:
+    """Draw on, to a draw that ended, until another rule has seen enough."""
+    draw.stop, draw.answer = "exhausted", None
+    await _draw(run, draw, manner)
+
+
 async def _draw(run: Run, draw: Draw, manner: Manner) -> None:
+    reserver = Reserver(
+        run, draw.tier, manner.calls, run.ledger.exhausted, manner.top_logprobs, manner.request
+    )
     async with Fanout() as fanout:
         fruitful = -1
         while True:
@@ -132,104 +165,73 @@ async def _draw(run: Run, draw: Draw, manner: Manner) -> None:
                 break
             if step.draw and (draw.live or len(draw.done) > fruitful):
                 fruitful = len(draw.done)  # a wave of which nothing came is not repeated
-                await _begin(run, draw, manner, fanout, step.draw)
+                await _begin(draw, reserver, fanout, step.draw)
             if not draw.live:
                 break
             if not await _arrived(run, draw, manner, fanout):
                 break
-        draw.cancelled = await fanout.cancel()
+        draw.cancelled += await fanout.cancel()
+        draw.unread |= fanout.unread
         draw.live = 0
         for call in draw.calls:
             run.ledger.release(call)  # what was cancelled before it began has spent nothing
 
 
-async def _begin(run: Run, draw: Draw, manner: Manner, fanout: Fanout, wanted: int) -> None:
+async def _begin(draw: Draw, reserver: Reserver, fanout: Fanout, wanted: int) -> None:
     """Begin up to `wanted` samples, the first with a probe's stream where it is of this tier.
 
     Raises:
         BudgetExhausted: Not a single sample fits and there is none yet.
     """
-    draw.earlier = len(draw.calls)
-    head, run.head = run.head, None
-    if head is not None and head.tier == draw.tier.name and manner.request is None:
-        run.ledger.mark(head.call, "sample")
-        draw.calls.append(head.call)
-        fanout.start(head.call.id, head.stream())
-        wanted -= 1
-    elif head is not None:
-        await head.close()
-    for call in _reserved_wave(run, draw, manner, wanted):
-        draw.calls.append(call)
-        fanout.start(call.id, draw.tier.backend.stream(call))
-    draw.live = fanout.live
-
-
-def _reserved_wave(run: Run, draw: Draw, manner: Manner, wanted: int) -> list[Call]:
-    """Reserve `wanted` samples, fewer if the budget holds no more, and leave room for the rest.
-
-    Raises:
-        BudgetExhausted: Not a single sample fits and there is none yet.
-    """
-    before = run.ledger.exhausted
-    left = draw.most - len(draw.calls)
-    room = min(left, run.ledger.calls_left)
-    if room < min(wanted, left):
-        run.ledger.exhausted = "max_calls"
-    while wanted > 0:
-        if room < 1:
-            draw.stop = "budget"
-            if draw.calls:
-                return []
-            raise BudgetExhausted(run.ledger.exhausted or "max_calls")
-        try:
-            calls = _reserved(run, draw, manner, min(wanted, room), room)
-        except BudgetExhausted:
-            room -= 1
+    run = reserver.run
+    begun = draw.earlier = len(draw.calls)
+    head = await taken_head(run, draw.tier if reserver.request is None else None)
+    wave = Wave(
+        samples=wanted,
+        most=draw.most - begun,
+        begun=begun,
+        owed=reserver.judging * draw.live,
+        head=None if head is None else head.call,
+    )
+    reserved = reserver.reserve(wave)
+    if reserved.cut is not None:
+        draw.stop = reserved.cut
+    elif draw.stop == "budget":
+        draw.stop = "exhausted"  # what the budget did not hold before was drawn now
+    draw.calls.extend(reserved.calls)
+    if not draw.calls:
+        raise BudgetExhausted(run.ledger.exhausted or "max_calls")
+    for call in reserved.calls:
+        if head is not None and call.id == head.call.id:
+            fanout.start(call.id, continued(head, call, draw.tier))
         else:
-            if room < min(wanted, left):
-                draw.stop = "budget"
-            else:
-                run.ledger.exhausted = before  # what was too much was room for later waves
-            return calls
-    return []
-
-
-def _reserved(run: Run, draw: Draw, manner: Manner, samples: int, share: int) -> list[Call]:
-    """Reserve so many calls, each with its share of what is left, or none.
-
-    Raises:
-        BudgetExhausted: The budget does not hold them all.
-    """
-    calls: list[Call] = []
-    try:
-        while (i := len(calls)) < samples:
-            call = run.reserve(
-                draw.tier,
-                "sample",
-                request=manner.request,
-                sample=len(draw.calls) + i,
-                share=share - i,
-                top_logprobs=manner.top_logprobs,
-            )
-            calls.append(call)
-    except BudgetExhausted:
-        for call in calls:
-            run.ledger.release(call)
-        raise
-    return calls
+            fanout.start(call.id, draw.tier.backend.stream(call))
+    draw.live = fanout.live
 
 
 async def _arrived(run: Run, draw: Draw, manner: Manner, fanout: Fanout) -> bool:
     """Wait until a sample ends and compare it with the others; False when time is up."""
-    if await arrived(draw, fanout) is None:
+    before = len(draw.done)
+    await arrived(draw, fanout)
+    if not manner.voter.compares:
+        # Judged alone, those that ended meanwhile are judged at once; a vote looks at every one.
+        while (piece := await fanout.ready()) is not None:
+            _note(draw, fanout, *piece)
+    if len(draw.done) == before:
         return True
-    try:
-        async with until_deadline(run):
-            draw.votes = await manner.voter.score(manner.request or run.request, draw.done)
-    except TimeoutError:
+    return await judge_together(run, draw, manner.voter, manner.request)
+
+
+async def judge_together(
+    run: Run, draw: Draw, judge: Verifier, request: ChatRequest | None = None
+) -> bool:
+    """Judge all samples of a draw; False where time is up, and what is known must do."""
+    judged = await verdicts_of(run, judge, draw.done, request)
+    draw.unjudged = judged.limit or draw.unjudged
+    if judged.late:
         note_late(draw)
-        return False
-    return True
+    draw.votes = judged.verdicts or draw.votes
+    return not judged.late
 
 
 async def arrived(draw: Draw, fanout: Fanout) -> Completion | None:
@@ -237,45 +239,25 @@ async def arrived(draw: Draw, fanout: Fanout) -> Completion | None:
     while True:
         key, arrival = await fanout.next()
         if not isinstance(arrival, Delta):
-            break
+            _note(draw, fanout, key, arrival)
+            return arrival if isinstance(arrival, Completion) else None
+
+
+def _note(draw: Draw, fanout: Fanout, key: int, arrival: Arrival) -> None:
     draw.live = fanout.live
     if isinstance(arrival, Completion):
         draw.done.append(arrival)
-        return arrival
-    draw.failures.append(arrival)
-    draw.failed.add(key)
-    if isinstance(arrival, DeadlineExceeded):
-        draw.stop = "deadline"
-    return None
+    elif not isinstance(arrival, Delta):
+        draw.failures.append(arrival)
+        draw.failed.add(key)
+        if isinstance(arrival, DeadlineExceeded):
+            draw.stop = "deadline"
 
 
 def note_late(draw: Draw) -> None:
-    """Note that the deadline passed before the latest sample was compared with the others."""
+    """Note that the deadline passed before the latest samples were judged."""
     draw.stop = "deadline"
-    late = Verdict(0.0, "not compared before the deadline", abstained=True)
-    draw.votes = (*draw.votes, late)
-
-
-def saved_tokens(run: Run, draw: Draw) -> dict[str, int]:
-    """Estimate the completion tokens that stopping early saved, by reason.
-
-    A sample that was cut off would have gone on to the mean length of the finished ones, and so
-    would each sample that the rule allowed and nobody began.
-    """
-    if draw.stop not in {"settled", "confident", "verified"} or not draw.done:
-        return {}
-    mean = sum(sample.usage.completion_tokens for sample in draw.done) / len(draw.done)
-    ended = {sample.call_id for sample in draw.done} | draw.failed
-    open_calls = {call.id for call in draw.calls} - ended
-    sent = [
-        charge.usage.completion_tokens
-        for charge in run.ledger.charges
-        if charge.call_id in open_calls
-    ]
-    cancelled = sum(max(0.0, mean - tokens) for tokens in sent)
-    undrawn = mean * (draw.most - len(draw.calls))
-    saved = {"cancelled": round(cancelled), "undrawn": round(undrawn)}
-    return {reason: tokens for reason, tokens in saved.items() if tokens}
+    draw.votes += (LATE,) * (len(draw.done) - len(draw.votes))
 
 
 def mark_chosen(run: Run, draws: Sequence[Draw], chosen: Completion) -> None:

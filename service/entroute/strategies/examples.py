@@ -9,16 +9,21 @@ import builtins
 import doctest
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import chain, islice
 from typing import Any
 
 from entroute.answers import TAIL
-from entroute.code import parsed
+from entroute.code import parsed, unparsed
 
 MAX_EXAMPLES = 32
+MAX_IMPORTS = 16
 MAX_SOURCE = 1_000
 """Characters of one example; longer ones are no examples but data."""
+
+MAX_LINES = 64
+"""Lines, blocks and doctests of a prompt that are parsed, of each kind: parsing takes time."""
 
 EQUAL = "_equal"
 """What checks call to compare two values; whoever runs them defines it."""
@@ -107,15 +112,15 @@ def _called(node: ast.AST) -> list[str]:
 
 
 def _asserts(text: str) -> Iterator[ast.expr]:
-    for line in text.splitlines():
-        statement = _assert(line)
+    written = filter(None, map(_ASSERT.match, text.splitlines()))
+    for match in islice(written, MAX_LINES):
+        statement = _assert(match[1])
         if statement is not None:
             yield _compared(statement.test)
 
 
-def _assert(line: str) -> ast.Assert | None:
-    match = _ASSERT.match(line)
-    tree = parsed(match[1].rstrip("` ")) if match else None
+def _assert(source: str) -> ast.Assert | None:
+    tree = parsed(source.rstrip("` "))
     statement = tree.body[0] if tree and len(tree.body) == 1 else None
     return statement if isinstance(statement, ast.Assert) else None
 
@@ -131,17 +136,14 @@ def _compared(test: ast.expr) -> ast.expr:
 def _doctests(text: str) -> Iterator[ast.expr]:
     """Yield the doctests of code in a text, else those that the text itself holds."""
     # Raw text is the last resort: it has escapes that a docstring would resolve.
-    found = [check for source in _docstrings(text) for check in _shown(source)]
     raw = re.split(r'"""|' + "'''|```", text)
-    yield from found or (check for source in raw for check in _shown(source))
+    yield from list(_shown(_docstrings(text))) or _shown(raw)
 
 
-def _shown(source: str) -> Iterator[ast.expr]:
-    try:
-        examples = doctest.DocTestParser().get_examples(source)
-    except ValueError:
-        return
-    for example in examples:
+def _shown(sources: Iterable[str]) -> Iterator[ast.expr]:
+    """Yield the doctests of sources, the first `MAX_LINES` of them."""
+    showing = islice((source for source in sources if ">>>" in source), MAX_LINES)
+    for example in islice(chain.from_iterable(map(_prompted, showing)), MAX_LINES):
         call, want = _expression(example.source), _literal(example.want)
         if call is not None and want is not None:
             yield _equal(call, want)
@@ -149,28 +151,47 @@ def _shown(source: str) -> Iterator[ast.expr]:
             yield _compared(call)
 
 
+def _prompted(source: str) -> list[doctest.Example]:
+    try:
+        return doctest.DocTestParser().get_examples(source)
+    except ValueError:
+        return []
+
+
 def _docstrings(text: str) -> Iterator[str]:
     """Yield the docstrings of code in a text: of each fenced block, and from the first `def` on."""
     header = _HEADER.search(text)
     pieces = [*re.split(r"(?m)^```.*$", text), text[header.start() :] if header else ""]
-    for tree in filter(None, map(parsed, pieces)):
+    showing = islice((piece for piece in pieces if ">>>" in piece), MAX_LINES)
+    for tree in filter(None, map(parsed, showing)):
         for node in ast.walk(tree):
             if isinstance(node, ast.FunctionDef | ast.ClassDef | ast.Module):
                 yield ast.get_docstring(node) or ""
 
 
 def _arrows(text: str, function: str) -> Iterator[ast.expr]:
-    for line in text.splitlines():
-        start = line.find(f"{function}(")
-        if start < 0 or len(line) > MAX_SOURCE or _NO_ARROW.match(line) or _assert(line):
+    told = (line for line in text.splitlines() if _may_tell(line, function))
+    for line in islice(told, MAX_LINES):
+        if (asserted := _ASSERT.match(line)) and _assert(asserted[1]):
             continue
+        said = line[line.find(f"{function}(") :]
         for arrow in _ARROWS:
-            left, found, right = line[start:].partition(arrow)
-            call, want = _expression(left.strip(" `:")), _wanted(right)
-            literal = call is not None and _arguments(call, function) is not None
-            if found and want is not None and literal and isinstance(call, ast.Call):
+            left, found, right = said.partition(arrow)
+            call = _expression(left.strip(" `:")) if found else None
+            if not isinstance(call, ast.Call) or _arguments(call, function) is None:
+                continue
+            want = _wanted(right)
+            if want is not None:
                 yield _equal(call, want)
                 break
+
+
+def _may_tell(line: str, function: str) -> bool:
+    """Whether a line has a call and an arrow after it, which costs little to tell."""
+    start = line.find(f"{function}(")
+    if start < 0 or len(line) > MAX_SOURCE or _NO_ARROW.match(line):
+        return False
+    return any(arrow in line[start:] for arrow in _ARROWS)
 
 
 def _wanted(text: str) -> ast.expr | None:
@@ -206,11 +227,8 @@ def _equal(left: ast.expr, right: ast.expr) -> ast.expr:
 
 
 def _written(check: ast.expr) -> str:
-    """Return an expression's source, "" where it is nested too deeply to be written."""
-    try:
-        return ast.unparse(check)
-    except RecursionError:
-        return ""
+    """Return an expression's source, "" where it cannot be written."""
+    return unparsed(check) or ""
 
 
 def _arguments(check: ast.expr, function: str) -> tuple[Any, ...] | None:
@@ -224,4 +242,5 @@ def _arguments(check: ast.expr, function: str) -> tuple[Any, ...] | None:
 
 
 def _imports(text: str) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(line for line in _IMPORT.findall(text) if parsed(line)))[:16]
+    lines = islice(dict.fromkeys(_IMPORT.findall(text)), MAX_IMPORTS)
+    return tuple(line for line in lines if parsed(line))

@@ -16,11 +16,15 @@ class Fanout:
     """Runs call streams side by side; leaving the context cancels what still runs.
 
     Each stream ends with a Completion or with the error that ended it, never with both.
+
+    Attributes:
+        unread: Keys of calls that ended by themselves, but too late to be read.
     """
 
     def __init__(self) -> None:
         self._arrivals: asyncio.Queue[tuple[int, Arrival | None]] = asyncio.Queue()
         self._tasks: dict[int, asyncio.Task[None]] = {}
+        self.unread: set[int] = set()
 
     @property
     def live(self) -> int:
@@ -42,14 +46,22 @@ class Fanout:
             if arrival is not None:
                 return key, arrival
 
+    async def ready(self) -> tuple[int, Arrival] | None:
+        """Return a piece that has arrived already, None where there is none."""
+        return None if self._arrivals.empty() else await self.next()
+
     async def cancel(self) -> int:
-        """Cancel all live calls and wait until they have; return how many they were."""
-        tasks = list(self._tasks.values())
+        """Cancel all live calls and wait until they have; return how many were really cut off."""
+        tasks = self._tasks.copy()
         self._tasks.clear()
-        for task in tasks:
+        for task in tasks.values():
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        return len(tasks)
+        await asyncio.gather(*tasks.values(), return_exceptions=True)
+        while not self._arrivals.empty():
+            key, arrival = self._arrivals.get_nowait()
+            if not isinstance(arrival, Delta):
+                self.unread.add(key)
+        return len(tasks.keys() - self.unread)
 
     async def __aenter__(self) -> Self:
         return self

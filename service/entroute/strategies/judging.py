@@ -1,34 +1,75 @@
 """How strategies that rank samples judge them: one by one where that is possible."""
 
+import asyncio
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from math import exp
 
 from entroute.confidence import GATE_TOP_LOGPROBS
+from entroute.errors import Limit
 from entroute.evidence import Verdict
 from entroute.protocols import Run, Verifier
 from entroute.strategies.base import until_deadline
-from entroute.strategies.drawing import Draw
 from entroute.types import ChatRequest, Completion, chosen_logprob
 from entroute.uncertainty import mean_logprob
+
+NOT_YET = Verdict(0.0, "not compared yet", abstained=True)
+"""What is said of a candidate before all are there."""
+
+LATE = Verdict(0.0, "not judged before the deadline", abstained=True)
+"""What is said of a candidate for which time did not last."""
 
 
 def as_they_come(judge: Verifier) -> Verifier:
     """Return what to ask while samples arrive: nobody yet, where the judge compares them."""
-    return Unjudged(judge.top_logprobs) if judge.compares else OneByOne(judge)
+    return Unjudged(judge.top_logprobs, judge.calls) if judge.compares else OneByOne(judge)
 
 
-async def judge_together(run: Run, draw: Draw, judge: Verifier) -> None:
-    """Judge all samples of a draw at once; its verdicts stay as they are where time is up."""
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """What a verifier said of several candidates.
+
+    Attributes:
+        verdicts: One a candidate, in order; empty where time was up and nothing is known.
+        late: Whether time was up before all were judged.
+        limit: The limit that refused the verifier a call, or None.
+    """
+
+    verdicts: tuple[Verdict, ...]
+    late: bool = False
+    limit: Limit | None = None
+
+
+async def verdicts_of(
+    run: Run,
+    verifier: Verifier,
+    candidates: Sequence[Completion],
+    request: ChatRequest | None = None,
+) -> Judged:
+    """Ask for verdicts until the deadline; one that failed is noted as a degraded part.
+
+    Args:
+        run: The request.
+        verifier: Whom to ask.
+        candidates: What to judge.
+        request: What they answer where it is not the client's request itself.
+    """
+    ledger, refusals, late = run.ledger, run.ledger.refusals, False
     try:
         async with until_deadline(run):
-            draw.votes = await judge.score(run.request, draw.done)
+            verdicts = await verifier.score(request or run.request, candidates)
     except TimeoutError:
-        draw.stop = "deadline"
+        late = True
+        verdicts = verifier.so_far(candidates) if isinstance(verifier, OneByOne) else ()
+    if any(verdict.failed for verdict in verdicts):
+        run.trace.degrade("verifier")
+    return Judged(verdicts, late, ledger.exhausted if ledger.refusals > refusals else None)
 
 
 class OneByOne:
     """Asks a verifier about each candidate once, as it comes, and remembers the verdict.
+
+    New ones are judged concurrently, those that say the same in one go: it is not paid for twice.
 
     Args:
         verifier: One that judges each candidate alone.
@@ -38,6 +79,7 @@ class OneByOne:
 
     def __init__(self, verifier: Verifier) -> None:
         self.name = verifier.name
+        self.calls = verifier.calls
         self.top_logprobs = verifier.top_logprobs
         self._verifier = verifier
         self._known: dict[int, Verdict] = {}
@@ -46,29 +88,50 @@ class OneByOne:
         self, request: ChatRequest, candidates: Sequence[Completion]
     ) -> tuple[Verdict, ...]:
         """Judge those not seen yet. See `Verifier.score`."""
-        new = [c for c in candidates if c.call_id not in self._known]
-        if new:
-            for candidate, verdict in zip(
-                new, await self._verifier.score(request, new), strict=True
-            ):
-                self._known[candidate.call_id] = verdict
-        return tuple(self._known[c.call_id] for c in candidates)
+        alike: dict[str, list[Completion]] = {}
+        for candidate in candidates:
+            if candidate.call_id not in self._known:
+                said = f"{candidate.content}\0{candidate.tool_calls}"
+                alike.setdefault(said, []).append(candidate)
+        judging = [asyncio.create_task(self._judge(request, new)) for new in alike.values()]
+        try:
+            await asyncio.gather(*judging)  # one that is late says so itself, not in a group
+        finally:
+            for task in judging:
+                task.cancel()
+            await asyncio.gather(*judging, return_exceptions=True)
+        return self.so_far(candidates)
+
+    def so_far(self, candidates: Sequence[Completion]) -> tuple[Verdict, ...]:
+        """Return what is known of candidates; an abstention where nothing is."""
+        return tuple(self._known.get(c.call_id, LATE) for c in candidates)
+
+    async def _judge(self, request: ChatRequest, alike: Sequence[Completion]) -> None:
+        verdicts = await self._verifier.score(request, alike)
+        for candidate, verdict in zip(alike, verdicts, strict=True):
+            self._known[candidate.call_id] = verdict
 
 
 class Unjudged:
-    """Abstains on every candidate: they are compared when all are there."""
+    """Abstains on every candidate: they are compared when all are there.
+
+    Args:
+        top_logprobs: What the judge must see then.
+        calls: What it will cost then.
+    """
 
     name = "unjudged"
     compares = False
 
-    def __init__(self, top_logprobs: int | None = None) -> None:
+    def __init__(self, top_logprobs: int | None = None, calls: int = 0) -> None:
         self.top_logprobs = top_logprobs
+        self.calls = calls
 
     async def score(
         self, request: ChatRequest, candidates: Sequence[Completion]
     ) -> tuple[Verdict, ...]:
         """Abstain. See `Verifier.score`."""
-        return (Verdict(0.0, "not compared yet", abstained=True),) * len(candidates)
+        return (NOT_YET,) * len(candidates)
 
 
 class Likelihood:
@@ -83,6 +146,7 @@ class Likelihood:
     name = "likelihood"
     top_logprobs: int | None = GATE_TOP_LOGPROBS
     compares = False
+    calls = 0
 
     async def score(
         self, request: ChatRequest, candidates: Sequence[Completion]

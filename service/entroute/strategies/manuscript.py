@@ -79,6 +79,13 @@ class Manuscript:
         """End the writing call's stretch where the text may change hands; forget what it held."""
         self._end(self._tokens)
 
+    def end(self) -> None:
+        """Let the released text be the whole answer: nobody can go on with it."""
+        tier = self.opened.tier
+        self._last = Completion(
+            "", "length", Usage(), tier.name, tier.model, call_id=self.opened.call.id
+        )
+
     def finish(self, completion: Completion) -> Delta | None:
         """Take a call's end; return what was still held back, or None."""
         self._last, self._sent = completion, completion.usage
@@ -91,7 +98,7 @@ class Manuscript:
         """Return the answer as one call would have made it, and the last call's own completion.
 
         Raises:
-            RuntimeError: No call has ended by itself.
+            RuntimeError: No call has ended by itself, and the text was not ended either.
         """
         last = self._last
         if last is None:

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from entroute.confidence import GATE_TOP_LOGPROBS
-from entroute.errors import CallFailed, WorkerRejected
-from entroute.evidence import Escalation, Outcome
+from entroute.errors import BudgetExhausted, CallFailed, DeadlineExceeded, WorkerRejected
+from entroute.evidence import Escalation, Outcome, StopReason
 from entroute.protocols import Run, Tier
 from entroute.strategies.base import Opened, open_answer
 from entroute.strategies.manuscript import Manuscript
@@ -30,7 +30,13 @@ class Wish:
 
 
 class Rule(ABC):
-    """Says when one answer should change hands, token by token."""
+    """Says when one answer should change hands, token by token.
+
+    Attributes:
+        by_chance: Whether it decides by chance, so that its answers must not be given again.
+    """
+
+    by_chance = False
 
     @abstractmethod
     def opens_up(self) -> bool:
@@ -64,7 +70,7 @@ class Pen:
         self._gone: set[str] = set()
         self._hand_overs = 0
         self._stays = False
-        self._cut = False
+        self._cut: StopReason | None = None
 
     async def open(self) -> Opened:
         """Open the answer on the decided tier, or above it where the rule says so.
@@ -78,7 +84,7 @@ class Pen:
         opened = await open_answer(self._run, start, top_logprobs=GATE_TOP_LOGPROBS)
         self._moves.extend(opened.moves)
         self._gone.update(move.source for move in opened.moves)
-        self._cut = opened.cut
+        self._cut = "budget" if opened.cut else None
         self._begin(opened)
         return opened
 
@@ -123,41 +129,55 @@ class Pen:
             partial=self._text.content,
         )
         if not afforded:  # nothing that follows makes it cheaper
-            self._stays = self._cut = True
+            self._stays, self._cut = True, "budget"
         return afforded
 
-    async def hand_over(self, wish: Wish, target: Tier) -> Opened:
+    async def hand_over(self, wish: Wish, target: Tier) -> Opened | None:
         """Let `target` go on, or the old writer where `target` fails.
 
+        None where budget or time holds neither any more: what was released is the answer then.
+
         Raises:
-            CallFailed, WorkerRejected, BudgetExhausted, DeadlineExceeded: Neither can.
+            CallFailed, WorkerRejected: Neither can.
         """
         writer = self._text.opened.tier
         self._text.drop()
         self._hand_overs += 1
         try:
+            opened = await self._taken_over(wish, writer, target)
+        except (BudgetExhausted, DeadlineExceeded) as error:
+            in_time = isinstance(error, BudgetExhausted) and error.limit != "deadline"
+            self._cut = "budget" if in_time else "deadline"
+            self._text.end()
+            return None
+        self._begin(opened)
+        return opened
+
+    async def _taken_over(self, wish: Wish, writer: Tier, target: Tier) -> Opened:
+        try:
             opened = await self._continued(target)
         except (CallFailed, WorkerRejected):
             self._run.trace.degrade(f"tier:{target.name}")
             self._gone.add(target.name)
-            opened = await self._continued(writer)
-        else:
-            move = Escalation(writer.name, target.name, wish.reason, wish.confidence)
-            self._moves.append(move)
-        self._begin(opened)
+            return await self._continued(writer)
+        move = Escalation(writer.name, target.name, wish.reason, wish.confidence)
+        self._moves.append(move)
         return opened
 
     def outcome(self, strategy: str) -> Outcome:
         """Return the whole answer as one, once its last call has ended."""
         completion, last = self._text.whole()
-        cut = self._cut or self._run.ledger.cut(last)
+        cut = "budget" if self._cut is None and self._run.ledger.cut(last) else self._cut
+        if cut == "deadline":
+            self._run.ledger.exhausted = "deadline"
         return Outcome(
             choices=(completion,),
             strategy=strategy,
-            stop_reason="budget" if cut else "escalated" if self._moves else "settled",
+            stop_reason=cut or ("escalated" if self._moves else "settled"),
             candidates=(completion,),
             escalations=tuple(self._moves),
             segments=tuple(self._text.segments),
+            repeatable=not self._rule.by_chance,
         )
 
     def _begin(self, opened: Opened) -> None:

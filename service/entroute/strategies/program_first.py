@@ -7,8 +7,8 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from entroute.errors import BudgetExhausted, CallFailed, DeadlineExceeded, WorkerRejected
-from entroute.evidence import Escalation, Outcome, Refusal, Verdict
-from entroute.protocols import Run, Sandbox, Tier, Verifier
+from entroute.evidence import Escalation, Outcome, Refusal, StopReason, Verdict
+from entroute.protocols import Run, Sandbox, Verifier
 from entroute.strategies.climbing import Climb, climb_outcome, ending, higher, raised
 from entroute.strategies.drawing import Draw, Manner, drawn
 from entroute.strategies.parts import StrategyParts
@@ -73,6 +73,11 @@ class ProgramVoter:
     def compares(self) -> bool:
         """See `Verifier.compares`."""
         return True
+
+    @property
+    def calls(self) -> int:
+        """See `Verifier.calls`."""
+        return 0
 
     @property
     def name(self) -> str:
@@ -149,9 +154,17 @@ class ProgramFirst:
         return ProgramVoter(run, self._parts.sandbox, self._parts.voter, self._config.wall_s)
 
     async def _reason(self, run: Run, climb: Climb) -> None:
-        """Add one reasoned answer, of the next tier where it can be had, to what was drawn."""
+        """Add one reasoned answer, of the next tier where it can be had, to what was drawn.
+
+        A next tier that the budget does not hold is what cut the request short.
+        """
         tier = climb.draws[0].tier
-        for target in _targets(run, tier):
+        larger = higher(run, tier)
+        missed: StopReason = "exhausted"
+        if larger is not None and not run.affords(larger):
+            missed = "deadline" if run.ledger.exhausted == "deadline" else "budget"
+            larger = None
+        for target in (tier,) if larger is None else (larger, tier):
             try:
                 draw = await raised(run, target, one_sample(self._parts.voter))
             except (CallFailed, WorkerRejected, BudgetExhausted, DeadlineExceeded) as error:
@@ -159,17 +172,11 @@ class ProgramFirst:
                 climb.stop = ending(run, target, error, climb.stop)
                 continue
             climb.draws.append(draw)
-            climb.stop = "exhausted"
+            climb.stop = missed
             if target.name != tier.name:
                 step = Escalation(tier.name, target.name, "rejected")
                 climb.moves, climb.stop = (*climb.moves, step), "escalated"
             return
-
-
-def _targets(run: Run, tier: Tier) -> list[Tier]:
-    """Return who may reason after a program that failed: the next tier, else the same."""
-    larger = higher(run, tier)
-    return [tier] if larger is None or not run.affords(larger) else [larger, tier]
 
 
 def _agreed(draw: Draw) -> bool:

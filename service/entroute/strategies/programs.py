@@ -1,5 +1,6 @@
 """Programs in answers: finding them, running one for what it prints, saying what it printed."""
 
+import re
 import textwrap
 from dataclasses import dataclass, replace
 
@@ -21,6 +22,12 @@ MAX_VALUE = 200
 
 MAX_CODE = 50_000
 """Characters of an answer's code; longer ones are not run."""
+
+_DIGITS = 12
+_NO_VALUES = frozenset({"none", "nan", "inf", "infinity", "true", "false", "null"})
+_LABEL = re.compile(r"(?i)^(?:the )?(?:final )?(?:answer|result)(?: is:?|\s?[:=])\s*")
+_FLOAT = re.compile(r"(?<![\w.])\d{1,16}\.\d{1,20}(?:e[-+]?\d{1,3})?(?![\w.])")
+_NUMERAL = re.compile(r"\d[\d.,]*(?:e[-+]?\d+)?(?:\s?/\s?\d[\d.,]*)?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,12 +92,41 @@ async def printed(run: Run, sandbox: Sandbox, text: str, *, wall_s: float) -> Pr
         return Printed(None, "the program could not be run", lost=True)
     if not execution.ok:
         return Printed(None, f"the program ended with {execution.status}: {execution.error}"[:300])
-    lines = [line.strip() for line in execution.stdout.splitlines() if line.strip()]
+    return _last_value(run.request, execution.stdout)
+
+
+def _last_value(request: ChatRequest, stdout: str) -> Printed:
+    lines = [line.strip() for line in stdout.splitlines() if line.strip()]
     if not lines:
         return Printed(None, "the program printed nothing")
     if len(lines[-1]) > MAX_VALUE:
         return Printed(None, "the program printed a line too long for an answer")
-    return Printed(lines[-1], f"the program printed {lines[-1]}", alone=len(lines) == 1)
+    value = value_of(lines[-1], number=recognised_form(last_prompt(request)) == "number")
+    if value is None:
+        return Printed(None, f"the program printed {lines[-1]}, which is no value")
+    return Printed(value, f"the program printed {value}", alone=len(lines) == 1)
+
+
+def value_of(line: str, *, number: bool) -> str | None:
+    """Return the value that a printed line says, None where it says none.
+
+    A label before it is dropped, and so is the noise of floats: those that are not whole keep 12
+    digits. None, nan, an infinity and a truth value are what a program prints that found nothing.
+    Where a `number` is asked for, the line must hold one and no other.
+    """
+    value = _FLOAT.sub(_without_noise, _LABEL.sub("", line))
+    if not value or value.lstrip("+-").rstrip(".").lower() in _NO_VALUES:
+        return None
+    if number and (len(_NUMERAL.findall(value)) != 1 or extract(value, "number") is None):
+        return None
+    return value
+
+
+def _without_noise(match: re.Match[str]) -> str:
+    number = float(match[0])
+    if number >= 10 ** (_DIGITS - 1) or number.is_integer() or len(match[0]) <= _DIGITS:
+        return match[0]
+    return f"{number:.{_DIGITS}g}"
 
 
 def wall_left(run: Run, wall_s: float) -> float:

@@ -53,6 +53,8 @@ class ChanceRule(Rule):
         rng: Source of every draw.
     """
 
+    by_chance = True
+
     def __init__(self, share: float, run: int, stretches: Stretches, rng: Random) -> None:
         self._share = share
         self._run = run

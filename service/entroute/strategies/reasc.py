@@ -8,9 +8,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from entroute.confidence import GATE_TOP_LOGPROBS, tail_confidence
 from entroute.evidence import Outcome, Refusal, Verdict
-from entroute.protocols import Run
+from entroute.protocols import Run, Verifier
 from entroute.strategies.climbing import Climb, answered_above, climb_outcome, higher
-from entroute.strategies.drawing import Draw, Manner, Step, drawn
+from entroute.strategies.drawing import Draw, Manner, Step, drawn, drawn_on
 from entroute.strategies.parts import StrategyParts
 from entroute.strategies.plain import one_sample
 from entroute.strategies.refusals import refuse_choices, refuse_cold
@@ -68,11 +68,15 @@ class ReascConfig(BaseModel):
 class SoftRule:
     """Accept one sure sample, else draw waves up to the boundary of the soft-count test.
 
+    Two must agree before that test is asked. A model without a profile has plain votes, which
+    settle, too, once those that are left cannot change the winner.
+
     Attributes:
         most: Samples at most.
         level: Of `voting.soft_confidence`, in [0.5, 1).
         profiles: By model.
-        give_up_after: Samples without two that agree after which votes are no use, 0 for never.
+        give_up_after: Samples without two that agree after which votes are no use, 0 for never;
+            those that the budget cut off are not counted.
 
     Source: ReASC (2601.02970), single-sample gate and evidence accumulation.
     """
@@ -92,11 +96,15 @@ class SoftRule:
             return Step(stop="confident")
         weights = self.weights(draw)
         leader, first, second = leading_weights(zip(draw.answers, weights, strict=True))
-        if leader is not None and soft_confidence(first, second) >= self.level:
+        agreed = leader is not None and draw.answers.count(str(leader)) >= AGREEING
+        left = draw.live + self.most - len(draw.calls)
+        sure = agreed and soft_confidence(first, second) >= self.level
+        if sure or (profile is None and 0 < left < first - second):
             return Step(stop="settled")
         if draw.live:
             return Step()
-        if 0 < self.give_up_after <= len(draw.done) and leading_votes(draw.answers)[0] < AGREEING:
+        whole = len(draw.done) - len(draw.cut)
+        if 0 < self.give_up_after <= whole and leading_votes(draw.answers)[0] < AGREEING:
             return Step(stop="escalated")
         wave = soft_wave(first, second, self.level)
         if len(draw.calls) < self.give_up_after:
@@ -124,7 +132,7 @@ class Reasc:
     """Draws one sample, and more only while the answer is in doubt.
 
     Where the first samples all differ, votes would only find the commonest mistake: the next tier
-    answers in their place, if there is one that the request may use and afford.
+    answers in their place, if there is one that the request may use and afford; else votes go on.
 
     Args:
         rule: When to stop, and what a vote counts.
@@ -153,15 +161,28 @@ class Reasc:
         rule = self._rule
         if higher(run, tier) is not None:
             rule = replace(rule, give_up_after=self._give_up_after)
-        draw = await drawn(run, tier, Manner(rule, voter, looks))
+        manner = Manner(rule, voter, looks)
+        draw = await drawn(run, tier, manner)
+        climb = Climb([draw], draw.moves, draw.stop)
         if draw.stop == "escalated":
-            climb = Climb([draw], draw.moves, draw.stop)
-            chosen = await answered_above(run, climb, one_sample(voter))
+            chosen = await self._above(run, climb, voter)
             if chosen is not None:
                 return climb_outcome(run, self.name, voter.name, climb, chosen)
-            draw.stop = climb.stop
+            if climb.stop == "deadline":
+                draw.stop = "deadline"
+            else:
+                await drawn_on(run, draw, replace(manner, rule=replace(rule, give_up_after=0)))
         verdicts = _softened(draw.votes, rule.weights(draw))
-        return vote_outcome(run, self.name, draw, verdicts, voter.name)
+        outcome = vote_outcome(run, self.name, draw, verdicts, voter.name)
+        return replace(outcome, failures=(*outcome.failures, *climb.failures))
+
+    async def _above(self, run: Run, climb: Climb, voter: Verifier) -> Completion | None:
+        """Have the next tier answer if the budget holds that; None where votes go on."""
+        larger, before = higher(run, climb.draws[0].tier), run.ledger.exhausted
+        if larger is None or not run.affords(larger):
+            run.ledger.exhausted = before  # it has only kept the votes where they are
+            return None
+        return await answered_above(run, climb, one_sample(voter))
 
 
 def _softened(votes: Sequence[Verdict], weights: Sequence[float]) -> tuple[Verdict, ...]:

@@ -55,7 +55,7 @@ class Filtered:
 
 
 def filtered(pass_rate: float, accept_right: float, accept_wrong: float) -> Filtered:
-    """Compute accuracy and cost of sampling until a verifier accepts.
+    """Compute accuracy and samples of one tier, drawn one by one until a verifier accepts.
 
     With pi the share of right samples, T = P(accept | right) and F = P(accept | wrong): accuracy
     T pi / (T pi + F (1 - pi)) and expected draws 1 / (T pi + F (1 - pi)). Accuracy rises above pi
@@ -83,15 +83,17 @@ def filtered(pass_rate: float, accept_right: float, accept_wrong: float) -> Filt
 class Rejection:
     """Draws in growing waves until the verifier accepts; the next tier follows a rejected one.
 
-    With pi the tier's share of right samples, T = P(accept | right) and F = P(accept | wrong), an
-    uncapped tier is right with probability T pi / (T pi + F (1 - pi)) after 1 / (T pi + F (1 - pi))
-    samples on average: see `filtered`. Nothing accepted anywhere returns the best score.
+    With pi a tier's share of right samples, T = P(accept | right) and F = P(accept | wrong), an
+    uncapped tier's accepted answer is right with probability T pi / (T pi + F (1 - pi)), after
+    1 / (T pi + F (1 - pi)) samples on average drawn one by one: see `filtered`. That is each tier's
+    cost; a wave may draw more than it needs, the judging of every sample comes on top, and a tier
+    that accepts nothing is paid for before the next. Nothing accepted returns the best score.
 
     Args:
         rule: When to accept.
 
-    Source: rejection sampling against an outcome verifier; tiny pass rates, see pass-until
-    (2310.03262).
+    Source: rejection sampling against a verifier; accuracy by Bayes' rule, samples by the mean of
+    the geometric distribution.
     """
 
     name = "rejection"

@@ -4,11 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from entroute.errors import BudgetExhausted, DeadlineExceeded
-from entroute.evidence import Escalation, Verdict
+from entroute.evidence import Escalation
 from entroute.protocols import Run, Tier, Verifier
-from entroute.strategies.base import may_move, move, until_deadline
-from entroute.strategies.drawing import Draw
+from entroute.strategies.base import continued, may_move, move, taken_head
+from entroute.strategies.drawing import Draw, judge_together
 from entroute.strategies.fanout import Failure, Fanout
+from entroute.strategies.judging import NOT_YET
 from entroute.strategies.prompting import with_turns
 from entroute.types import Call, ChatRequest, Completion, Delta
 from entroute.uncertainty import leading_votes, lossless_settled
@@ -93,24 +94,23 @@ class Refining:
                     continue
                 chain, _ = self.places[call_id]
                 if not isinstance(arrival, Completion):
-                    self._fail(chain, arrival)
+                    self._fail(call_id, arrival)
                 elif not await self._goes_on(chain, arrival):
                     break
                 else:
                     self._attempt(chain, fanout)
             self.draw.cancelled = await fanout.cancel()
+            self.draw.unread |= fanout.unread
             for call in self.draw.calls:
                 self.run.ledger.release(call)  # cancelled before it began: it has spent nothing
 
     async def _begin(self, fanout: Fanout) -> None:
         """Begin every chain, the first with a probe's stream where it is of this tier."""
-        head, self.run.head = self.run.head, None
-        if head is not None and head.tier == self.draw.tier.name:
-            self.run.ledger.mark(head.call, "sample")
+        head = await taken_head(self.run, self.draw.tier)
+        if head is not None:
             self._note(head.call, 0)
-            fanout.start(head.call.id, head.stream())
-        elif head is not None:
-            await head.close()
+            call = self.draw.calls[0] = self._shrunk(head.call)
+            fanout.start(call.id, continued(head, call, self.draw.tier))
         for chain in range(len(self.draw.calls), self.plan.chains):
             self._attempt(chain, fanout)
         if not self.draw.calls:
@@ -126,15 +126,39 @@ class Refining:
         self._note(call, chain)
         fanout.start(call.id, self.draw.tier.backend.stream(call))
 
-    def _reserved(self, chain: int) -> Call | None:
-        """Reserve a chain's next attempt with its share of what is left, or None."""
-        place = len(self.chains[chain])
+    def _shrunk(self, head: Call) -> Call:
+        """Leave a probe's call its share of what all attempts may spend."""
+        ledger, refused = self.run.ledger, self.run.ledger.exhausted
+        for share in range(1 + self._room(self.plan.judge.calls), 1, -1):
+            try:
+                head = ledger.shrink(head, share)
+                break
+            except BudgetExhausted:
+                continue
+        ledger.exhausted = refused
+        return head
+
+    def _room(self, owed: int) -> int:
+        """Return how many of the attempts still planned there are calls for, with their judging."""
+        each = 1 + self.plan.judge.calls
         planned = self.plan.rounds * (self.plan.chains - len(self.ended)) - sum(
             1 for c, _ in self.places.values() if c not in self.ended
         )
+        return min(planned, (self.run.ledger.calls_left - owed) // each)
+
+    def _reserved(self, chain: int) -> Call | None:
+        """Reserve a chain's next attempt with its share of what is left, or None."""
+        draw, ledger = self.draw, self.run.ledger
+        live = len(self.places) - len(draw.done) - len(draw.failed)
+        owed = self.plan.judge.calls * (live + draw.votes.count(NOT_YET))
+        # Where there is no room to judge even one, the first attempt goes without.
+        room = max(self._room(owed), 0 if self.places else min(1, ledger.calls_left))
+        if room < 1:
+            ledger.exhausted = "max_calls"
+        refused = ledger.exhausted
+        place = len(self.chains[chain])
         request = revision_of(self.run.request, self.chains[chain])
-        ledger, refused = self.run.ledger, self.run.ledger.exhausted
-        for share in range(max(1, min(planned, ledger.calls_left)), 0, -1):
+        for share in range(room, 0, -1):
             try:
                 call = self.run.reserve(
                     self.draw.tier,
@@ -144,21 +168,26 @@ class Refining:
                     share=share,
                     top_logprobs=self.plan.judge.top_logprobs,
                 )
-            except BudgetExhausted:
+            except BudgetExhausted as error:
+                if error.limit == "deadline":
+                    draw.stop = "deadline"
+                    return None
                 continue
             ledger.exhausted = refused  # a larger share that did not fit has cut nothing yet
             return call
-        self.draw.stop = "budget"
+        if draw.stop != "deadline":
+            draw.stop = "budget"
         return None
 
     def _note(self, call: Call, chain: int) -> None:
         self.places[call.id] = (chain, len(self.chains[chain]))
         self.draw.calls.append(call)
 
-    def _fail(self, chain: int, failure: Failure) -> None:
+    def _fail(self, call_id: int, failure: Failure) -> None:
         """End a chain whose call failed; it keeps what it has."""
-        self.ended.add(chain)
+        self.ended.add(self.places[call_id][0])
         self.draw.failures.append(failure)
+        self.draw.failed.add(call_id)
         if isinstance(failure, DeadlineExceeded):
             self.draw.stop = "deadline"
 
@@ -167,13 +196,7 @@ class Refining:
         self.chains[chain].append(attempt)
         draw = self.draw
         draw.done.append(attempt)
-        try:
-            async with until_deadline(self.run):
-                draw.votes = await self.plan.judge.score(self.run.request, draw.done)
-        except TimeoutError:
-            draw.stop = "deadline"
-            late = Verdict(0.0, "not judged before the deadline", abstained=True)
-            draw.votes = (*draw.votes, late)
+        if not await judge_together(self.run, draw, self.plan.judge):
             return False
         return not (self._outvoted() if self.plan.votes else self._verified())
 

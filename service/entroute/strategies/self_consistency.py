@@ -1,17 +1,23 @@
 """`self_consistency`: several samples side by side, the majority of canonical answers wins."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from entroute.evidence import Outcome, Refusal
-from entroute.protocols import Run
-from entroute.strategies.base import until_deadline
+from entroute.evidence import Outcome, Refusal, Verdict
+from entroute.protocols import Run, Verifier
 from entroute.strategies.drawing import Draw, Manner, Step, drawn
+from entroute.strategies.judging import verdicts_of
 from entroute.strategies.parts import StrategyParts
 from entroute.strategies.refusals import refuse_choices, refuse_cold
-from entroute.strategies.votes import judge_of, vote_outcome, voter_of, weighted
+from entroute.strategies.votes import (
+    answer_weights,
+    judge_of,
+    vote_outcome,
+    voter_of,
+    weighted,
+)
 from entroute.uncertainty import leading_votes, lossless_settled
 
 
@@ -59,7 +65,8 @@ class SelfConsistency:
     """Draws samples concurrently and returns one with the answer most of them give.
 
     With a verifier in the request the vote is weighted by its scores, and all samples are drawn,
-    since a weight is known only at the end. A `majority` verifier is the voter instead.
+    since a weight is known only at the end; where it gives no answer any, plain votes count. A
+    `majority` verifier is the voter instead.
 
     Args:
         samples: Most samples drawn.
@@ -83,18 +90,24 @@ class SelfConsistency:
         """Draw, vote, cancel what is not needed. See `Strategy.run`."""
         judge = judge_of(run)
         voter = voter_of(run, self._voter)
-        rule = FixedRule(self._samples, weighted=judge is not None)
-        looks = judge.top_logprobs if judge is not None else None
-        draw = await drawn(run, run.tier(run.decision.tier), Manner(rule, voter, looks))
-        verdicts = draw.votes
+        manner = Manner(FixedRule(self._samples, weighted=judge is not None), voter)
         if judge is not None:
-            try:
-                async with until_deadline(run):
-                    judged = await judge.score(run.request, draw.done)
-            except TimeoutError:
-                draw.stop = "deadline"
-            else:
-                verdicts = weighted(draw.votes, judged)
-                if all(verdict.abstained for verdict in judged):
-                    run.trace.degrade("verifier")
-        return vote_outcome(run, self.name, draw, verdicts, (judge or voter).name)
+            manner = replace(manner, top_logprobs=judge.top_logprobs, judging=judge.calls)
+        draw = await drawn(run, run.tier(run.decision.tier), manner)
+        weighed = None if judge is None else await self._weighed(run, draw, judge)
+        if judge is None or weighed is None:
+            return vote_outcome(run, self.name, draw, draw.votes, voter.name)
+        return vote_outcome(run, self.name, draw, weighed, judge.name)
+
+    async def _weighed(self, run: Run, draw: Draw, judge: Verifier) -> tuple[Verdict, ...] | None:
+        """Return the votes weighed by a judge's scores, None where those weigh no answer."""
+        judged = await verdicts_of(run, judge, draw.done)
+        draw.unjudged = judged.limit
+        if judged.late:
+            draw.stop = "deadline"
+            return None
+        if all(verdict.abstained for verdict in judged.verdicts):
+            run.trace.degrade("verifier")
+        if not any(answer_weights(draw.votes, judged.verdicts).values()):
+            return None
+        return weighted(draw.votes, judged.verdicts)

@@ -7,7 +7,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from entroute.evidence import Outcome, Refusal, Verdict
 from entroute.protocols import Run
-from entroute.strategies.judging import as_they_come, judge_together, silenced
+from entroute.strategies.drawing import judge_together
+from entroute.strategies.judging import as_they_come, silenced
 from entroute.strategies.parts import StrategyParts
 from entroute.strategies.refusals import refuse_choices, refuse_cold, refuse_tools
 from entroute.strategies.revising import Plan, Refining, refined
@@ -67,18 +68,20 @@ class SelfRefine:
     async def run(self, run: Run) -> Outcome:
         """Attempt, revise, choose. See `Strategy.run`."""
         voter, judge = voter_of(run, self._voter), judge_of(run)
-        by = voter if judge is None else as_they_come(judge)
-        plan = Plan(self._chains, self._rounds, by, votes=judge is None)
+        asked = voter if judge is None else as_they_come(judge)
+        plan = Plan(self._chains, self._rounds, asked, votes=judge is None)
         refining = await refined(run, run.tier(run.decision.tier), plan)
         draw = refining.draw
         if judge is not None and judge.compares:
             await judge_together(run, draw, judge)
+        by = judge or voter
         if judge is not None and all(verdict.abstained for verdict in draw.votes):
             run.trace.degrade("verifier")
             await judge_together(run, draw, voter)
+            by = voter
         verdicts = silenced(draw.votes)
         chosen = draw.done[_best(refining, verdicts)]
-        return draw_outcome(run, self.name, draw, verdicts, (judge or voter).name, chosen=chosen)
+        return draw_outcome(run, self.name, draw, verdicts, by.name, chosen=chosen)
 
 
 def _best(refining: Refining, verdicts: Sequence[Verdict]) -> int:

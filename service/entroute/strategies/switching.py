@@ -79,7 +79,10 @@ class Switching:
                     target = None if wish is None else pen.target(wish)
             if wish is None or target is None:
                 break
-            opened = await pen.hand_over(wish, target)
+            taken_over = await pen.hand_over(wish, target)
+            if taken_over is None:
+                break
+            opened = taken_over
         yield pen.outcome(self.name)
 
 

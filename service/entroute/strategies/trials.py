@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from entroute.code import PRIVATE_OUT
 from entroute.errors import SandboxUnavailable
 from entroute.evidence import Verdict
 from entroute.protocols import Run, Sandbox
@@ -12,11 +13,13 @@ from entroute.strategies.examples import Examples
 from entroute.strategies.programs import code_of, wall_left
 from entroute.types import ChatRequest, Completion
 
-_RUNNER = """
+_CUT = "its report was cut short"
+_RUNNER = (
+    PRIVATE_OUT
+    + """
 import ast, contextlib, hashlib, io, math, sys
-_OUT = sys.stdout
-def _say(kind, text):
-    print(_MARK, kind, text, file=_OUT, flush=True)
+def _say(kind, text, out=_private_out(), mark=_MARK):
+    print("\\n" + mark, kind, text, file=out, flush=True)
 def _equal(a, b):
     if float in (type(a), type(b)) and {type(a), type(b)} <= {int, float}:
         return a == b or math.isclose(a, b, rel_tol=1e-6, abs_tol=1e-9)
@@ -68,6 +71,7 @@ with contextlib.redirect_stdout(io.StringIO()):
         for _source in _INPUTS:
             _say("input", _behaviour(_space[_NAME], *ast.literal_eval(_source)))
 """
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,13 +141,16 @@ class Trial:
         said = _report(execution.stdout, self.mark)
         loaded = next((text for kind, text in said if kind == "load"), execution.error)
         if loaded != "ok":
-            why = loaded or execution.status
+            why = loaded or (_CUT if execution.ok else execution.status)
             return Tried(loaded=False, of=len(checks), reason=f"cannot be loaded: {why}"[:300])
         passed = sum(text == "1" for kind, text in said if kind == "check")
         shown = [text for kind, text in said if kind == "input"]
         missing = ["!late"] * (len(self.inputs) - len(shown))
         reason = f"{passed} of {len(checks)} examples"
-        ending = "" if execution.ok else f", ended with {execution.status}"
+        cut = len(said) <= len(checks) + len(self.inputs)
+        ending = (
+            (f", {_CUT}" if cut else "") if execution.ok else f", ended with {execution.status}"
+        )
         behaviour = tuple(shown + missing)
         return Tried(True, passed, len(checks), behaviour, reason + ending)
 
@@ -176,6 +183,7 @@ class ExampleJudge:
     name = "examples"
     top_logprobs: int | None = None
     compares = False
+    calls = 0
 
     def __init__(self, trial: Trial) -> None:
         self._trial = trial
@@ -191,7 +199,7 @@ class ExampleJudge:
         if code is None:
             return Verdict(0.0, "no code can be read")
         tried = await self._trial.of(code)
-        return Verdict(tried.share, tried.reason, abstained=tried.lost)
+        return Verdict(tried.share, tried.reason, abstained=tried.lost, failed=tried.lost)
 
 
 def answered_code(request: ChatRequest, candidate: Completion, examples: Examples) -> str | None:

@@ -2,9 +2,10 @@
 
 from collections.abc import Sequence
 
-from entroute.evidence import Outcome, Refusal, Verdict
+from entroute.evidence import Outcome, Refusal, StopReason, Verdict
 from entroute.protocols import Run, Verifier
-from entroute.strategies.drawing import Draw, mark_chosen, saved_tokens
+from entroute.strategies.drawing import Draw, mark_chosen
+from entroute.strategies.saving import saved_tokens
 from entroute.types import Completion
 
 VOTER = "majority"
@@ -34,6 +35,18 @@ def refuse_judge(run: Run) -> Refusal | None:
     )
 
 
+def stop_of(run: Run, draws: Sequence[Draw], stop: StopReason) -> StopReason:
+    """Return why a request ended, and note the limit: no whole vote is what a limit cut into."""
+    limits = {draw.unjudged for draw in draws} - {None}
+    if stop == "deadline" or (stop != "verified" and "deadline" in limits):
+        run.ledger.exhausted = "deadline"
+        return "deadline"
+    if stop == "verified" or not (limits or any(draw.cut for draw in draws)):
+        return stop
+    run.ledger.exhausted = run.ledger.exhausted or next(iter(limits), "max_generated_tokens")
+    return "budget"
+
+
 def vote_outcome(
     run: Run, strategy: str, draw: Draw, verdicts: Sequence[Verdict], verifier: str
 ) -> Outcome:
@@ -57,9 +70,7 @@ def draw_outcome(  # noqa: PLR0913 - each is a fact of its own
 ) -> Outcome:
     """Return the outcome of one tier's samples, of which one is the answer."""
     mark_chosen(run, (draw,), chosen)
-    stop = "budget" if run.ledger.cut(chosen) else draw.stop
-    if stop == "deadline":
-        run.ledger.exhausted = "deadline"
+    stop = stop_of(run, (draw,), draw.stop)
     return Outcome(
         choices=(chosen,),
         strategy=strategy,
@@ -77,17 +88,22 @@ def draw_outcome(  # noqa: PLR0913 - each is a fact of its own
 def weighted(votes: Sequence[Verdict], judged: Sequence[Verdict]) -> tuple[Verdict, ...]:
     """Return votes whose score is their answer's share of all weight.
 
-    A candidate's weight is its verifier's score, 0 where it has no answer. Where the verifier
-    abstained on every candidate, the plain votes stand.
+    A candidate's weight is its verifier's score. Where no answer has any, the plain votes stand.
     """
-    if all(verdict.abstained for verdict in judged):
+    weights = answer_weights(votes, judged)
+    total = sum(weights.values())
+    if not total:
         return tuple(votes)
-    weights: dict[str, float] = {}
-    for vote, verdict in zip(votes, judged, strict=True):
-        if vote.answer is not None and not verdict.abstained:
-            weights[vote.answer] = weights.get(vote.answer, 0.0) + verdict.score
-    total = sum(weights.values()) or 1.0
     return tuple(
         Verdict(weights.get(v.answer or "", 0.0) / total, j.reason, j.abstained, v.answer)
         for v, j in zip(votes, judged, strict=True)
     )
+
+
+def answer_weights(votes: Sequence[Verdict], judged: Sequence[Verdict]) -> dict[str, float]:
+    """Return the sum of scores of each answer that a verifier judged, 0 or more."""
+    weights: dict[str, float] = {}
+    for vote, verdict in zip(votes, judged, strict=True):
+        if vote.answer is not None and not verdict.abstained:
+            weights[vote.answer] = weights.get(vote.answer, 0.0) + verdict.score
+    return weights

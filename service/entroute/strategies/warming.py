@@ -7,29 +7,27 @@ from dataclasses import replace
 
 from entroute.errors import BudgetExhausted, CallFailed, DeadlineExceeded, WorkerRejected
 from entroute.protocols import Run, Tier
-from entroute.spending import Usage
-from entroute.strategies.base import Opened
-from entroute.types import Call, Delta
+from entroute.types import Call
 
 
 @asynccontextmanager
-async def warmed(run: Run, tier: Tier | None, opened: Opened, window: int) -> AsyncIterator[None]:
-    """Warm `tier` up while the block runs; what is not done at its end is cancelled.
+async def warmed(run: Run, larger: Tier | None, tier: Tier, window: int) -> AsyncIterator[None]:
+    """Warm `larger` up while the block runs; what is not done at its end is cancelled.
 
     A worker keeps what it has read by then. Nobody waits for the warm-up, and nothing happens
-    where there is no tier or the budget does not hold it beside an answer on that tier.
+    where there is no tier or the budget does not hold it beside whole answers.
 
     Args:
         run: Of the request.
-        tier: The tier that may be next, or None.
-        opened: The call that a gate decides on, running.
+        larger: The tier that may be next, or None.
+        tier: The tier that a gate decides on; the block opens its call.
         window: Tokens that call may send until the gate has decided.
     """
-    call = None if tier is None else _reserved(run, tier, opened, window)
-    if tier is None or call is None:
+    call = None if larger is None else _reserved(run, larger, tier, window)
+    if larger is None or call is None:
         yield
         return
-    task = asyncio.create_task(_ask(tier, call))
+    task = asyncio.create_task(_ask(larger, call))
     try:
         yield
     finally:
@@ -45,19 +43,31 @@ async def _ask(tier: Tier, call: Call) -> None:
         return  # the answer itself will find out, if it is ever asked for
 
 
-def _reserved(run: Run, tier: Tier, opened: Opened, window: int) -> Call | None:
-    """Reserve the warm-up, or nothing where an answer on `tier` would not fit beside it."""
-    ledger, exhausted = run.ledger, run.ledger.exhausted
+def _reserved(run: Run, larger: Tier, tier: Tier, window: int) -> Call | None:
+    """Reserve the warm-up, or nothing where either tier's answer would get less for it."""
+    exhausted = run.ledger.exhausted
     one = replace(run.request, max_tokens=1, logprobs=False, top_logprobs=0)
+    begun = replace(run.request, max_tokens=min(window, run.request.max_tokens or window))
+    kept: list[Call] = []
     try:
-        call = run.reserve(tier, "probe", request=one)
+        kept.append(run.reserve(larger, "probe", request=one))
+        fits = _whole(run, tier)
+        kept.append(run.reserve(tier, "probe", request=begun))  # in place of a call cut off there
+        fits = fits and _whole(run, larger)
     except BudgetExhausted:
-        ledger.exhausted = exhausted  # the request does without: no limit cut it short
-        return None
-    sent = opened.first.usage if isinstance(opened.first, Delta) else None
-    ledger.note(opened.call, (sent or Usage(calls=1)) + Usage(completion_tokens=window))
-    if run.affords(tier, without=opened.call):
-        return call
-    ledger.exhausted = exhausted
-    ledger.release(call)
-    return None
+        fits = False
+    run.ledger.exhausted = exhausted  # the request does without: no limit cut it short
+    for call in kept[1:] if fits else kept:
+        run.ledger.release(call)
+    return kept[0] if fits else None
+
+
+def _whole(run: Run, tier: Tier) -> bool:
+    """Whether an answer on `tier` would now end where the client or the model ends it.
+
+    Raises:
+        BudgetExhausted: There is no room for one.
+    """
+    call = run.reserve(tier, "answer")
+    run.ledger.release(call)
+    return call.max_tokens == run.request.max_tokens

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any
 
-from entroute.code import MAX_SOURCE, code_blocks, defining
+from entroute.code import MAX_SOURCE, PRIVATE_OUT, code_blocks, defining
 from entroute.errors import InvalidRequest
 from entroute.execution import Execution
 from entroute.protocols import Sandbox
@@ -16,6 +16,9 @@ from entroute.verifiers.parts import VerifierParts
 
 NOT_RUN = "the sandbox cannot run it"
 """Why verifiers abstain without one; where it is and what it said is the operator's business."""
+
+CUT = "the report on it was cut short: the program wrote more than the sandbox keeps"
+"""Why a program has no verdict that ran to its end and whose report is not whole."""
 
 
 def needed_sandbox(parts: VerifierParts, kind: str) -> Sandbox:
@@ -67,8 +70,9 @@ async def reported(
     """Run a program that calls `report(json)` and reads `FACTS`; return what it reported.
 
     Reports stand on lines that begin with a random word, so that what a candidate prints is not
-    taken for one. A candidate that reads its own process's memory can still forge one: a sandbox
-    keeps it from harm, not from lies.
+    taken for one, on a descriptor of their own: what is written to descriptor 1 is lost. A
+    candidate that reads its own process's memory can still forge one: a sandbox keeps it from
+    harm, not from lies.
 
     Raises:
         SandboxUnavailable: Nothing could be run.
@@ -81,11 +85,15 @@ async def reported(
 
 
 def _read(lines: Sequence[str]) -> list[dict[str, Any]]:
-    """Return the reports up to one that is not whole: output is cut where it grows too long."""
+    """Return the reports up to one that is not whole: output is cut where it grows too long.
+
+    Half a surrogate pair, which no answer can carry, becomes a question mark.
+    """
     read = []
     for line in lines:
         try:
-            value = json.loads(line)
+            said = json.dumps(json.loads(line), ensure_ascii=False)
+            value = json.loads(said.encode(errors="replace"))
         except (ValueError, RecursionError):
             break
         if not isinstance(value, dict):
@@ -94,7 +102,9 @@ def _read(lines: Sequence[str]) -> list[dict[str, Any]]:
     return read
 
 
-_HARNESS = """\
+_HARNESS = (
+    PRIVATE_OUT
+    + """\
 import io, json, sys
 
 FACTS = json.loads({facts})
@@ -103,11 +113,11 @@ class Silent(io.TextIOBase):
     def write(self, text):
         return len(text)
 
-def report(value, out=sys.stdout, nonce={nonce!r}, dumps=json.dumps):
+def report(value, out=_private_out(), nonce={nonce!r}, dumps=json.dumps):
     out.write("\\n" + nonce + dumps(value) + "\\n")
     out.flush()
 
-def describe(error, name, source):
+def describe(error, name, source, dumps=json.dumps):
     line, lines, trace = "", source.split("\\n"), error.__traceback__
     while trace is not None:
         number = trace.tb_lineno or 0
@@ -115,5 +125,7 @@ def describe(error, name, source):
             line = lines[number - 1].strip()
         trace = trace.tb_next
     words = type(error).__name__ + ": " + (str(error) or line)
-    return words.rstrip(": ")[:300]
+    words = words.rstrip(": ")[:300]
+    return words if len(dumps(words)) <= 600 else words[:50]
 """
+)

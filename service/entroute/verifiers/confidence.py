@@ -38,6 +38,7 @@ class Confidence:
     name = "confidence"
     top_logprobs: int | None = GATE_TOP_LOGPROBS
     compares = False
+    calls = 0
 
     def __init__(self, window: int) -> None:
         self._window = window

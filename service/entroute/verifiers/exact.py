@@ -42,6 +42,7 @@ class Exact:
     name = "exact"
     top_logprobs: int | None = None
     compares = False
+    calls = 0
 
     def __init__(self, reference: str, symbolic: SymbolicEquality) -> None:
         self._symbolic = symbolic
@@ -67,9 +68,9 @@ class Exact:
         if verdict is None:
             verdict = await self._symbolic.same(answer.canonical, self._reference.canonical)
         if verdict is None:
-            return Verdict(
-                0.0, "equality cannot be decided", abstained=True, answer=answer.canonical
-            )
+            busy = self._symbolic.gave_up(answer.canonical, self._reference.canonical)
+            words = "nobody was free to compare" if busy else "equality cannot be decided"
+            return Verdict(0.0, words, abstained=True, answer=answer.canonical, failed=busy)
         words = "equals the reference" if verdict else "differs from the reference"
         return Verdict(float(verdict), words, answer=answer.canonical)
 

@@ -74,6 +74,7 @@ class Judge:
     name = "judge"
     top_logprobs: int | None = None
     compares = False
+    calls = 1
 
     def __init__(self, run: Run, tier: Tier, rubric: str, scale: int) -> None:
         self._run = run

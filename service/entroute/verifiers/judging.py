@@ -23,8 +23,13 @@ MAX_QUOTE = 200
 
 
 def abstained(reason: str) -> Verdict:
-    """Return the verdict of a verifier that cannot judge, and why."""
+    """Return the verdict of a verifier that finds nothing to judge, and why."""
     return Verdict(0.0, reason, abstained=True)
+
+
+def out_of_order(reason: str) -> Verdict:
+    """Return the verdict of a verifier that something it needs has failed, and what."""
+    return Verdict(0.0, reason, abstained=True, failed=True)
 
 
 def text_of(candidate: Completion) -> str:
@@ -68,12 +73,19 @@ async def each_once(
 async def asked(
     run: Run, tier: Tier, request: ChatRequest, *, top_logprobs: int | None = None
 ) -> Completion | Verdict:
-    """Ask a tier for a verifier, charged with purpose `verify`; an abstention if that fails."""
+    """Ask a tier for a verifier, charged with purpose `verify`; an abstention if that fails.
+
+    A call that the request's budget does not hold is an abstention too, but no failure: the client
+    set that limit.
+    """
+    called = f"the call to tier '{tier.name}' failed"
     try:
         call = run.reserve(tier, "verify", request=request, top_logprobs=top_logprobs)
         return await tier.backend.complete(call)
-    except (BudgetExhausted, CallFailed, DeadlineExceeded, WorkerRejected) as error:
-        return abstained(f"the call to tier '{tier.name}' failed: {quoted(_told(error))}")
+    except BudgetExhausted as error:
+        return abstained(f"{called}: {quoted(_told(error))}")
+    except (CallFailed, DeadlineExceeded, WorkerRejected) as error:
+        return out_of_order(f"{called}: {quoted(_told(error))}")
 
 
 def _told(error: Exception) -> str:

@@ -47,6 +47,7 @@ class Likelihood:
     name = "likelihood"
     top_logprobs: int | None = 0
     compares = False
+    calls = 0
 
     def __init__(self, *, normalise: bool) -> None:
         self._normalise = normalise

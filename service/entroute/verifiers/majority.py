@@ -52,6 +52,7 @@ class Majority:
     name = "majority"
     top_logprobs: int | None = None
     compares = True
+    calls = 0
 
     def __init__(self, symbolic: SymbolicEquality, ignore: Sequence[str] = ()) -> None:
         self._symbolic = symbolic

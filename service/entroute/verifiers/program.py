@@ -18,7 +18,7 @@ from entroute.verifiers.code import (
     needed_sandbox,
     reported,
 )
-from entroute.verifiers.judging import abstained, each_once, quoted
+from entroute.verifiers.judging import each_once, out_of_order, quoted
 from entroute.verifiers.parts import VerifierParts
 
 AnswerMode = Literal["auto", "text", "literal", "code"]
@@ -87,7 +87,7 @@ class ProgramConfig(BaseModel):
         sandbox = needed_sandbox(parts, self.kind)
         tree = parsed(self.source)
         if tree is None:
-            raise _refused("is no Python that compiles")
+            raise _refused("is no Python that can be parsed")
         sat = functions(tree).get("sat")
         if sat is None:
             raise _refused("must define the function sat(answer) at its top")
@@ -115,6 +115,7 @@ class Program:
     name = "program"
     top_logprobs: int | None = None
     compares = False
+    calls = 0
 
     def __init__(
         self, run: Run, sandbox: Sandbox, source: str, mode: AnswerMode, timeout_s: float
@@ -143,7 +144,7 @@ class Program:
             report = await reported(self._sandbox, self._run.rng, _PROGRAM, facts, self._timeout_s)
         except SandboxUnavailable:
             self._run.trace.degrade("sandbox")
-            return abstained(NOT_RUN)
+            return out_of_order(NOT_RUN)
         if report.execution.status == "timeout":
             return Verdict(0.0, f"ran longer than {self._timeout_s:g} s")
         said = report.lines[-1] if report.lines else {}

@@ -9,7 +9,7 @@ from entroute.errors import InvalidRequest
 from entroute.evidence import Verdict
 from entroute.protocols import Run
 from entroute.types import ChatRequest, Completion
-from entroute.verifiers.judging import abstained, quoted, text_of
+from entroute.verifiers.judging import abstained, out_of_order, quoted, text_of
 from entroute.verifiers.parts import VerifierParts
 from entroute.verifiers.reward_endpoint import RewardClient
 
@@ -55,6 +55,7 @@ class Reward:
     name = "reward"
     top_logprobs: int | None = None
     compares = False
+    calls = 0
 
     def __init__(self, run: Run, client: RewardClient, endpoint: str) -> None:
         self._run = run
@@ -78,6 +79,6 @@ class Reward:
             scores = await self._client.scores(request, texts, left)
         except ValueError as error:
             reason = f"reward model '{self._endpoint}': {quoted(str(error))}"
-            return dict.fromkeys(texts, abstained(reason))
+            return dict.fromkeys(texts, out_of_order(reason))
         reason = f"reward model '{self._endpoint}'"
         return {text: Verdict(score, reason) for text, score in zip(texts, scores, strict=True)}

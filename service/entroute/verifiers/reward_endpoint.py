@@ -5,18 +5,24 @@ its operator's own network.
 """
 
 import asyncio
+import json
 import math
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal, Self
-from urllib.parse import urlsplit
 
 import httpx
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
+import structlog
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 
+from entroute.addresses import HttpUrl
 from entroute.types import ChatRequest
 from entroute.verifiers.judging import quoted
 
 _VLLM_PATHS = ("/pooling", "/score")
+_MAX_ANSWER_BYTES = 8 * 1024 * 1024
+_CHUNK = 64 * 1024
+
+_log = structlog.get_logger(__name__)
 
 
 class RewardEndpoint(BaseModel):
@@ -27,7 +33,7 @@ class RewardEndpoint(BaseModel):
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/-]{0,63}$")] = Field(
         description="Name by which requests ask for it."
     )
-    url: str = Field(
+    url: HttpUrl = Field(
         description="Where to post; for vLLM it ends in `/pooling` (a reward model) or `/score` "
         "(a cross-encoder)."
     )
@@ -53,16 +59,6 @@ class RewardEndpoint(BaseModel):
     )
     timeout_s: float = Field(default=30.0, gt=0, description="Seconds until it must have answered.")
 
-    @field_validator("url")
-    @classmethod
-    def _http(cls, url: str) -> str:
-        parts = urlsplit(url)
-        if parts.scheme not in {"http", "https"} or not parts.hostname:
-            raise ValueError("must begin with http:// or https:// and name a host")
-        if parts.username is not None or parts.password is not None:
-            raise ValueError("must not hold a user or password; give the key as api_key")
-        return url.rstrip("/")
-
     @model_validator(mode="after")
     def _path(self) -> Self:
         if self.format == "vllm" and not self.url.endswith(_VLLM_PATHS):
@@ -75,7 +71,8 @@ class RewardClient:
 
     Args:
         endpoint: Where and how.
-        client: Its connections; closed by whoever made it.
+        client: Its connections; closed by whoever made it, with `trust_env=False`, lest a proxy of
+            the environment is handed the key.
     """
 
     def __init__(self, endpoint: RewardEndpoint, client: httpx.AsyncClient) -> None:
@@ -127,22 +124,44 @@ class RewardClient:
 
     async def _post(self, body: Mapping[str, Any]) -> Mapping[str, Any]:
         facts: dict[str, Any] = dict(body)
-        headers = {}
+        headers = {"Accept-Encoding": "identity"}  # a small body unpacks to a huge one
         if self._endpoint.format == "vllm":
             facts["use_activation"] = self._endpoint.scale == "unit"
             facts |= {"model": self._endpoint.model} if self._endpoint.model else {}
         if self._endpoint.api_key is not None:
             headers["Authorization"] = f"Bearer {self._endpoint.api_key.get_secret_value()}"
-        response = await self._client.post(
-            self._endpoint.url, json=facts, headers=headers, timeout=self._endpoint.timeout_s
-        )
-        if response.status_code != httpx.codes.OK:
-            raise ValueError(f"status {response.status_code}: {quoted(response.text)}")
+        status, said = await self._answered(facts, headers)
+        if status != httpx.codes.OK:
+            self._note(status, said.decode(errors="replace"))
+            raise ValueError(f"status {status}")
         try:
-            answer = response.json()
+            answer = json.loads(said)
         except RecursionError as error:
             raise ValueError("the answer is nested too deeply") from error
+        except ValueError as error:
+            raise ValueError("the answer is no JSON") from error
         return answer if isinstance(answer, dict) else {}
+
+    def _note(self, status: int, said: str) -> None:
+        """Log what the endpoint said, less the key: its paths and addresses are not for clients."""
+        if self._endpoint.api_key is not None:
+            said = said.replace(self._endpoint.api_key.get_secret_value(), "[api_key]")
+        name = self._endpoint.name
+        _log.warning("reward_refused", endpoint=name, status=status, said=quoted(said))
+
+    async def _answered(
+        self, facts: Mapping[str, Any], headers: Mapping[str, str]
+    ) -> tuple[int, bytes]:
+        timeout = self._endpoint.timeout_s
+        async with self._client.stream(
+            "POST", self._endpoint.url, json=facts, headers=headers, timeout=timeout
+        ) as response:
+            read = bytearray()
+            async for chunk in response.aiter_raw(_CHUNK):
+                read += chunk
+                if len(read) > _MAX_ANSWER_BYTES:
+                    raise ValueError("the answer is too large")
+            return response.status_code, bytes(read)
 
     def _stepped(self, answer: str) -> str:
         tag = self._endpoint.step_tag
@@ -187,6 +206,12 @@ def _list(value: Any) -> list[Any]:
 
 
 def _number(value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ValueError("a score is no number")  # noqa: TRY004 - one error for nonsense
+    try:
+        number = float(value)
+    except OverflowError as error:
+        raise ValueError("a score is too large") from error
+    if not math.isfinite(number):
         raise ValueError("a score is no number")
-    return float(value)
+    return number

@@ -21,6 +21,9 @@ MAX_ANSWER = 65_536
 MAX_WORK = 40_000_000
 """Parts of the schema times characters of the answer: some tenths of a second at worst."""
 
+MAX_EXPLAINED = 100_000
+"""As `MAX_WORK`, of an answer whose errors are told: the library collects them branch by branch."""
+
 _BLOCK = re.compile(r"^[ \t]*```[ \t]*json[ \t]*\n(.*?)^[ \t]*```", re.DOTALL | re.MULTILINE)
 _PATTERNS = jsonschema_rs.RegexOptions(size_limit=2**18, dfa_size_limit=2**20)
 """The linear-time engine: no look-around and no back-references, so no pattern can hang us."""
@@ -56,13 +59,14 @@ class SchemaConfig(BaseModel):
             raise InvalidRequest(
                 "Give json_schema, regex or both.", param="entroute.verifier.json_schema"
             )
-        longest, form, pattern = MAX_ANSWER, None, None
+        longest, explained, form, pattern = MAX_ANSWER, 0, None, None
         if self.json_schema is not None:
-            longest = min(longest, MAX_WORK // unrolled_size(self.json_schema))
+            size = unrolled_size(self.json_schema)
+            longest, explained = min(longest, MAX_WORK // size), MAX_EXPLAINED // size
             form = _compiled(self.json_schema, "json_schema")
         if self.regex is not None:
             pattern = _compiled({"type": "string", "pattern": self.regex}, "regex")
-        return Schema(form, pattern, longest)
+        return Schema(form, pattern, longest=longest, explained=explained)
 
 
 class Schema:
@@ -74,21 +78,26 @@ class Schema:
         form: Validates the parsed answer, None for any text.
         pattern: Validates the text itself, None for any.
         longest: Characters of an answer that is checked.
+        explained: Characters of an answer up to which the reason says what is wrong in it.
     """
 
     name = "schema"
     top_logprobs: int | None = None
     compares = False
+    calls = 0
 
     def __init__(
         self,
         form: jsonschema_rs.Validator | None,
         pattern: jsonschema_rs.Validator | None,
+        *,
         longest: int,
+        explained: int,
     ) -> None:
         self._form = form
         self._pattern = pattern
         self._longest = longest
+        self._explained = explained
 
     async def score(
         self, request: ChatRequest, candidates: Sequence[Completion]
@@ -102,8 +111,10 @@ class Schema:
         try:
             if self._pattern is not None and not self._pattern.is_valid(text):
                 return Verdict(0.0, "the pattern is not found")
-            if self._form is not None:
-                self._form.validate(parsed(text))
+            if self._form is not None and not self._form.is_valid(value := parsed(text)):
+                if len(text) > self._explained:
+                    return Verdict(0.0, "not of the schema")
+                self._form.validate(value)
         except jsonschema_rs.ValidationError as error:
             return Verdict(0.0, f"not of the schema: {quoted(error.message)}")
         except (ValueError, RecursionError) as error:

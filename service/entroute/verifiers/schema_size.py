@@ -1,11 +1,13 @@
 """How much work a JSON Schema can make, told before it is compiled.
 
 References multiply: 30 subschemas that each name the next one twice are a billion checks. They
-are unrolled here, so only those that can be followed by reading are taken.
+are unrolled here, so only those that can be followed by reading are taken. Recursion multiplies
+once more at every level of an answer where it branches, so there it is refused.
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from entroute.errors import InvalidRequest
@@ -14,6 +16,19 @@ MAX_BYTES = 65_536
 MAX_UNROLLED = 5_000
 """Parts of a schema, each counted as often as it is referred to."""
 
+_APART = frozenset(
+    {"properties", "additionalProperties", "items", "prefixItems", "additionalItems"}
+)
+"""Keywords whose subschemas share no part of an answer."""
+
+_IN_PLACE = frozenset({"$ref", "allOf", "anyOf", "oneOf", "not", "if", "then", "else"}) | {
+    "dependentSchemas",
+    "dependencies",
+}
+"""Keywords whose subschemas judge the very part that their schema judges."""
+
+_DEEPER = frozenset({"contains", "propertyNames", "unevaluatedItems", "unevaluatedProperties"})
+_MAPS = frozenset({"properties", "patternProperties", "dependentSchemas", "dependencies"})
 _MOVES_BASE = frozenset(
     {"$id", "$anchor", "$dynamicRef", "$dynamicAnchor", "$recursiveRef", "$recursiveAnchor"}
 )
@@ -26,7 +41,7 @@ def unrolled_size(schema: dict[str, Any]) -> int:
     library checks a part of an answer against it once.
 
     Raises:
-        InvalidRequest: It is too large or refers in another way.
+        InvalidRequest: It is too large, refers in another way, or its recursion branches.
     """
     try:
         size = len(json.dumps(schema, ensure_ascii=False))
@@ -46,6 +61,7 @@ def unrolled_size(schema: dict[str, Any]) -> int:
                 )
     except RecursionError as error:
         raise _refused("it is nested too deeply") from error
+    _refuse_branching(schema)
     return parts
 
 
@@ -62,6 +78,98 @@ def _unrolled(node: Any, root: dict[str, Any], path: tuple[str, ...]) -> Iterato
     target = node.get("$ref")
     if isinstance(target, str) and target not in path:
         yield from _unrolled(_found(target, root), root, (*path, target))
+
+
+# --- recursion -------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Edge:
+    """A schema that another one hands a part of an answer to.
+
+    Attributes:
+        keyword: Under which it stands there.
+        target: Its identity.
+    """
+
+    keyword: str
+    target: int
+
+
+_Graph = Mapping[int, list[_Edge]]
+
+
+def _refuse_branching(root: dict[str, Any]) -> None:
+    """Refuse schemas that judge one part of an answer more than once a level of recursion.
+
+    A schema on a cycle may hand its part on once, or parts of it that have nothing in common: then
+    every schema on the cycle judges every part once, however deep the answer is.
+
+    Raises:
+        InvalidRequest: There is such a schema.
+    """
+    graph = _graph(root)
+    endless = {n: [e for e in edges if e.keyword in _IN_PLACE] for n, edges in graph.items()}
+    if _leading_to_cycles(endless):
+        raise _refused("it refers to itself without going deeper into the answer")
+    recursing = _leading_to_cycles(graph)
+    for node in recursing & _leading_to_cycles(_reversed(graph)):
+        keywords = [edge.keyword for edge in graph[node] if edge.target in recursing]
+        seen_twice = any(edge.keyword.startswith("unevaluated") for edge in graph[node])
+        if seen_twice or (len(keywords) > 1 and not _APART.issuperset(keywords)):
+            raise _refused(
+                "it recurses more than once into one part of an answer, under "
+                f"{', '.join(sorted({*keywords}))}; recurse in one place, or in different "
+                "properties or items"
+            )
+
+
+def _graph(root: dict[str, Any]) -> _Graph:
+    """Return every schema that an answer can meet, by identity, and those that it hands on to."""
+    graph: dict[int, list[_Edge]] = {}
+    left: list[Any] = [root]
+    while left:
+        schema = left.pop()
+        if not isinstance(schema, dict) or id(schema) in graph:
+            continue
+        below = list(_below(schema, root))
+        graph[id(schema)] = [_Edge(key, id(child)) for key, child in below]
+        left += [child for _, child in below]
+    return graph
+
+
+def _below(schema: dict[str, Any], root: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+    for key, value in schema.items():
+        if key == "$ref" and isinstance(value, str):
+            yield key, _found(value, root)
+        elif key in _MAPS and isinstance(value, dict):
+            yield from ((key, child) for child in value.values())
+        elif key in _APART | _IN_PLACE | _DEEPER:
+            yield from ((key, child) for child in (value if isinstance(value, list) else [value]))
+
+
+def _reversed(graph: _Graph) -> _Graph:
+    back: dict[int, list[_Edge]] = {node: [] for node in graph}
+    for node, edges in graph.items():
+        for edge in edges:
+            if edge.target in back:
+                back[edge.target].append(_Edge(edge.keyword, node))
+    return back
+
+
+def _leading_to_cycles(graph: _Graph) -> set[int]:
+    """Return the schemas from which a cycle can be reached: what is left without dead ends."""
+    back = _reversed(graph)
+    open_edges = {
+        node: sum(edge.target in graph for edge in edges) for node, edges in graph.items()
+    }
+    ends = [node for node, count in open_edges.items() if not count]
+    while ends:
+        for edge in back[ends.pop()]:
+            open_edges[edge.target] -= 1
+            if not open_edges[edge.target]:
+                ends.append(edge.target)
+    return {node for node, count in open_edges.items() if count}
 
 
 def _found(pointer: str, root: dict[str, Any]) -> Any:

@@ -47,6 +47,7 @@ class SelfCertainty:
     name = "self_certainty"
     top_logprobs: int | None = TOP_LOGPROBS
     compares = True
+    calls = 0
 
     def __init__(self, power: float) -> None:
         self._power = power

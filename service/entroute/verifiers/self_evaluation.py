@@ -64,6 +64,7 @@ class SelfEvaluation:
     name = "self_evaluation"
     top_logprobs: int | None = None
     compares = False
+    calls = 1
 
     def __init__(self, run: Run, tier: Tier | None) -> None:
         self._run = run

@@ -15,10 +15,13 @@ import signal
 from collections import OrderedDict
 from concurrent.futures import Future
 from typing import Any
+from weakref import WeakKeyDictionary
 
 MAX_EXPRESSION = 200  # characters
 MAX_REMEMBERED = 4096  # pairs
 MAX_SYMBOLS = 2  # letters that are surely a product and no word
+MAX_QUEUED = 16  # comparisons under way or waiting, of all callers
+MAX_LOST = 3  # comparisons of one caller that may run out of time or kill their child
 CHILD_MEMORY = 2**30  # bytes of address space: a power tower fills memory before its second is up
 
 _WORDS = re.compile(r"\\(?:text|textbf|mathrm)\{([^{}]*)\}")
@@ -32,33 +35,41 @@ class SymbolicEquality:
     A pair is compared once, whichever comes first: votes ask for the same ones at every sample.
     It abstains until `start`, which starts its children, and again after `close`.
 
+    All requests share its children, so none may hold them. A caller is a task, such as the one that
+    counts a request's votes: it has one comparison under way at a time, and after three that ran
+    out of time or killed their child it gets no more. Where 16 wait already, none is added.
+
     Attributes:
         available: Whether the algebra library (the extra `maths`) is installed.
         timeouts: Comparisons that ran out of time, each an abstention.
         crashes: Comparisons that raised or lost their child, each an abstention.
+        refused: Comparisons that were not queued, each an abstention.
     """
 
-    def __init__(
-        self, *, timeout_s: float = 1.0, workers: int = 1, start_limit_s: float = 30.0
-    ) -> None:
+    _pool: Any = None
+
+    def __init__(self, *, timeout_s: float = 1.0, workers: int = 1, wait_s: float = 5.0) -> None:
         """Set the limits.
 
-        A comparison may compute for `timeout_s`; `start_limit_s` more is what a caller waits, at
-        most, for a free child: the first one imports its library, a killed one is replaced.
+        A comparison may compute for `timeout_s`; `wait_s` more is what a caller waits, at most,
+        for a free child: the first one imports its library, a killed one is replaced.
 
         Raises:
             ValueError: a limit is not positive or there are no workers.
         """
-        if timeout_s <= 0 or start_limit_s <= 0 or workers < 1:
-            raise ValueError("timeout_s and start_limit_s must be above 0 and workers at least 1")
+        if timeout_s <= 0 or wait_s <= 0 or workers < 1:
+            raise ValueError("timeout_s and wait_s must be above 0 and workers at least 1")
         self.available = all(map(importlib.util.find_spec, ("math_verify", "pebble")))
         self.timeouts = 0
         self.crashes = 0
+        self.refused = 0
         self._timeout_s = timeout_s
-        self._patience_s = timeout_s + start_limit_s
+        self._patience_s = timeout_s + wait_s
+        self._queued = 0
+        self._free = asyncio.Semaphore(workers)
+        self._lost: WeakKeyDictionary[asyncio.Task[Any], int] = WeakKeyDictionary()
         self._known: OrderedDict[tuple[str, str], bool | None] = OrderedDict()
         self._workers = workers
-        self._pool: Any = None
 
     def start(self) -> None:
         """Start the children and have them import the library, if it is there."""
@@ -69,25 +80,42 @@ class SymbolicEquality:
         """Decide whether two expressions are equal, whichever comes first.
 
         None (abstained) when either is empty, longer than 200 characters or not understood, when
-        the comparison times out or kills its child, when the library is missing or not started.
+        the comparison times out or kills its child, when the library is missing or not started,
+        and when it gives up, see `gave_up`.
         """
-        usable = all(text.strip() and len(text) <= MAX_EXPRESSION for text in (a, b))
-        if self._pool is None or not usable:
+        if self._pool is None or not _usable(a, b):
             return None
-        pair = (min(a, b), max(a, b))
+        pair = _pair(a, b)
         if pair in self._known:
             self._known.move_to_end(pair)
             return self._known[pair]
-        if not self._pool.active:  # a child died idle: pebble gives the whole pool up
-            broken, self._pool = self._pool, self._started()
-            await asyncio.to_thread(_shut, broken)
-        return await self._answer(pair, self._schedule(a, b))
+        if self._queued >= MAX_QUEUED or self._lost.get(_caller(), 0) >= MAX_LOST:
+            self.refused += 1
+            return None
+        self._queued += 1
+        try:
+            return await self._compared(pair)
+        finally:
+            self._queued -= 1
+
+    def gave_up(self, a: str, b: str) -> bool:
+        """Whether `same` has just abstained for want of a free child, not for what was compared."""
+        return self._pool is not None and _usable(a, b) and _pair(a, b) not in self._known
 
     async def close(self) -> None:
         """Stop the children and wait for them; safe to call twice."""
         if self._pool is not None:
             pool, self._pool = self._pool, None
             await asyncio.to_thread(_shut, pool)
+
+    async def _compared(self, pair: tuple[str, str]) -> bool | None:
+        try:
+            # Whoever leaves the queue here costs nothing; pebble starts and kills what it holds.
+            async with asyncio.timeout(self._patience_s), self._free:
+                return await self._answer(pair)
+        except TimeoutError:
+            self.timeouts += 1
+            return None  # no child was free: that says nothing of the pair
 
     def _started(self) -> Any:
         pool = importlib.import_module("pebble").ProcessPool(
@@ -105,13 +133,15 @@ class SymbolicEquality:
         )
         return future
 
-    async def _answer(self, pair: tuple[str, str], future: "Future[bool | None]") -> bool | None:
-        waiting = asyncio.wrap_future(future)
+    async def _answer(self, pair: tuple[str, str]) -> bool | None:
+        if self._pool is None:
+            return None
+        if not self._pool.active:  # a child died idle: pebble gives the whole pool up
+            broken, self._pool = self._pool, self._started()
+            await asyncio.to_thread(_shut, broken)
+        waiting = asyncio.wrap_future(self._schedule(*pair))
         try:
-            await asyncio.wait({waiting}, timeout=self._patience_s)
-            if not waiting.done():
-                self.timeouts += 1
-                return None  # no child was free: that says nothing of the pair
+            await asyncio.wait({waiting})
             return self._remember(pair, waiting)
         finally:
             waiting.cancel()  # our caller left or waited too long: its child is wanted elsewhere
@@ -123,11 +153,28 @@ class SymbolicEquality:
         error = compared.exception()
         self.timeouts += isinstance(error, TimeoutError)
         self.crashes += error is not None and not isinstance(error, TimeoutError)
+        if error is not None:
+            self._lost[_caller()] = self._lost.get(_caller(), 0) + 1
         verdict = compared.result() if error is None else None
         self._known[pair] = verdict
         if len(self._known) > MAX_REMEMBERED:
             self._known.popitem(last=False)
         return verdict
+
+
+def _usable(a: str, b: str) -> bool:
+    return all(text.strip() and len(text) <= MAX_EXPRESSION for text in (a, b))
+
+
+def _pair(a: str, b: str) -> tuple[str, str]:
+    return min(a, b), max(a, b)
+
+
+def _caller() -> asyncio.Task[Any]:
+    task = asyncio.current_task()
+    if task is None:
+        raise RuntimeError("formulas are compared in a task")
+    return task
 
 
 def _shut(pool: Any) -> None:

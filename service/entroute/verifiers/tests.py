@@ -9,8 +9,8 @@ from entroute.errors import InvalidRequest, SandboxUnavailable
 from entroute.evidence import Verdict
 from entroute.protocols import Run, Sandbox
 from entroute.types import ChatRequest, Completion
-from entroute.verifiers.code import NOT_RUN, Report, code_of, needed_sandbox, reported
-from entroute.verifiers.judging import abstained, each_once, quoted
+from entroute.verifiers.code import CUT, NOT_RUN, Report, code_of, needed_sandbox, reported
+from entroute.verifiers.judging import each_once, out_of_order, quoted
 from entroute.verifiers.parts import VerifierParts
 from entroute.verifiers.unit_tests import MAX_TESTS, read_tests
 
@@ -31,10 +31,11 @@ def main(code, tests, entry_point):
     for test in tests:
         error = ""
         try:
-            names = dict(space)
+            names = {**space, "__name__": "__main__"}
             exec(compile(test, "test.py", "exec"), names)
-            if entry_point and callable(names.get("check")):
-                names["check"](names[entry_point])
+            check = names.get("check")
+            if entry_point and callable(check) and check is not space.get("check"):
+                check(names[entry_point])
         except BaseException as caught:
             error = describe(caught, "test.py", test) or "failed"
         sys.stdout = silent
@@ -57,7 +58,7 @@ class UnitTestsConfig(BaseModel):
         max_length=MAX_TESTS,
         description="Python source of the tests, or a list of sources, one a test; of a single "
         "source each assert and each `test_*` function at its top is a test. A test fails where "
-        "it raises. At most 50 tests and 64 KiB.",
+        "it raises; one that runs no assert is refused. At most 50 tests and 64 KiB.",
     )
     entry_point: str | None = Field(
         default=None,
@@ -73,11 +74,12 @@ class UnitTestsConfig(BaseModel):
         """Return the verifier.
 
         Raises:
-            InvalidRequest: A test does not compile, they are too many, or there is no sandbox.
+            InvalidRequest: A test cannot fail or be read, they are too many, or there is no
+                sandbox.
         """
         sandbox = needed_sandbox(parts, self.kind)
         try:
-            tests = read_tests(self.tests)
+            tests = read_tests(self.tests, self.entry_point)
         except ValueError as error:
             raise InvalidRequest(str(error), param="entroute.verifier.tests") from error
         return UnitTests(parts.run, sandbox, tests, self.entry_point, self.timeout_s)
@@ -86,9 +88,9 @@ class UnitTestsConfig(BaseModel):
 class UnitTests:
     """Scores passed tests / all tests, in [0, 1]; code that runs too long scores 0.
 
-    Identical code is run once, in one process unless a test kills it: then the tests after that
-    one run in a fresh process, five processes at most. Abstains where the sandbox cannot run, which
-    is noted as degraded.
+    Code whose report is cut scores 0, too. Identical code is run once, in one process unless a
+    test kills it: then the tests after that one run in a fresh process, five processes at most.
+    Abstains where the sandbox cannot run, which is noted as degraded.
 
     Args:
         run: The request, for its random choices.
@@ -101,6 +103,7 @@ class UnitTests:
     name = "tests"
     top_logprobs: int | None = None
     compares = False
+    calls = 0
 
     def __init__(
         self,
@@ -136,6 +139,9 @@ class UnitTests:
                 if ended.status == "timeout":
                     return Verdict(0.0, f"ran longer than {self._timeout_s:g} s")
                 first = report.lines[0] if report.lines else {}
+                asked = 1 + len(self._tests) - len(errors) if first.get("loaded", True) else 1
+                if ended.ok and len(report.lines) < asked:
+                    return Verdict(0.0, CUT)
                 if not first.get("loaded"):
                     said = str(first.get("error") or ended.error)
                     return Verdict(0.0, f"the code does not run: {quoted(said)}")
@@ -145,7 +151,7 @@ class UnitTests:
                 errors.append(ended.error or "the process ended")
         except SandboxUnavailable:
             self._run.trace.degrade("sandbox")
-            return abstained(NOT_RUN)
+            return out_of_order(NOT_RUN)
         return self._verdict(errors[: len(self._tests)])
 
     async def _report(self, code: str, tests: Sequence[str]) -> Report:

@@ -12,7 +12,6 @@ from entroute.errors import InvalidRequest
 from entroute.evidence import Verdict
 from entroute.protocols import Verifier
 from entroute.types import ChatRequest, Completion
-from entroute.verifiers.judging import abstained
 from entroute.verifiers.kinds import build_simple
 from entroute.verifiers.parts import VerifierParts
 
@@ -69,7 +68,8 @@ class Weighted:
     """Scores the weighted mean of the verifiers that did not abstain.
 
     Abstains on a candidate that verifiers of less than `quorum` of all weight have judged, or
-    none has. It compares candidates where one of them does. All judge concurrently; one of
+    none has. Its verdict has failed, abstained or not, where one of theirs has: it is less than
+    was asked for. It compares candidates where one of them does. All judge concurrently; one of
     weight 0 is not asked.
 
     Args:
@@ -84,6 +84,7 @@ class Weighted:
         self._quorum = quorum
         wanted = [part.verifier.top_logprobs for part in parts]
         self.top_logprobs = max((k for k in wanted if k is not None), default=None)
+        self.calls = sum(part.verifier.calls for part in parts)
         self.compares = any(part.verifier.compares for part in parts)
 
     async def score(
@@ -103,11 +104,12 @@ class Weighted:
         judged = [(part.weight, verdict.score) for part, verdict in pairs if not verdict.abstained]
         weight = fsum(w for w, _ in judged)
         reason = "; ".join(_line(part, verdict) for part, verdict in pairs)
+        failed = any(verdict.failed for verdict in verdicts)
         if not judged or weight < self._quorum * fsum(part.weight for part in self._parts):
-            return abstained(f"too few judged: {reason}")
+            return Verdict(0.0, f"too few judged: {reason}", abstained=True, failed=failed)
         answer = next((v.answer for v in verdicts if v.answer is not None), None)
         mean = fsum(w * score for w, score in judged) / weight
-        return Verdict(min(1.0, max(0.0, mean)), reason, answer=answer)
+        return Verdict(min(1.0, max(0.0, mean)), reason, answer=answer, failed=failed)
 
 
 async def _scored(
