@@ -49,9 +49,12 @@ async def first_token_s(url: str, prompt: str) -> float:
             max_tokens=24,
             extra_body={"entroute": {"strategy": "cascade", "cache": "bypass"}},
         )
-        async for chunk in stream:
-            if chunk.choices and chunk.choices[0].delta.content:
-                return time.perf_counter() - since
+        seconds = 0.0
+        async for chunk in stream:  # to its end: one that is left open holds its connection
+            if not seconds and chunk.choices and chunk.choices[0].delta.content:
+                seconds = time.perf_counter() - since
+    if seconds:
+        return seconds
     raise RuntimeError(f"{url}: the stream held no text")
 
 

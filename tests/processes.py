@@ -7,6 +7,9 @@ from dataclasses import dataclass
 
 from entroute.execution import Execution
 
+START_S = 60.0
+"""Seconds that a program gets at least."""
+
 
 @dataclass(frozen=True, slots=True)
 class OwnProcess:
@@ -23,8 +26,14 @@ class OwnProcess:
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-I", "-c", source, stdin=DEVNULL, stdout=PIPE, stderr=PIPE
         )
-        async with asyncio.timeout(wall_s):
-            stdout, stderr = await process.communicate()
+        try:
+            # Starting an interpreter takes long where others start too.
+            async with asyncio.timeout(max(wall_s, START_S)):
+                stdout, stderr = await process.communicate()
+        finally:
+            if process.returncode is None:
+                process.kill()
+                await process.communicate()
         printed = stdout[: self.kept].decode(errors="replace")
         if process.returncode:
             return Execution("error", printed, stderr.decode().strip().split("\n")[-1])

@@ -14,22 +14,22 @@ from entroute.strategies.programs import code_of
 from entroute.verifiers import build_verifier
 from tests.fakes import FakeSandbox, executed, verifier_parts
 
-GAP_S = 2.0
+GAP_S = 6.0
 """Longest time that the loop may stand still: generous, since other processes run beside this."""
 
 SIZE = 65_000
 
 
-def nested_finally(depth: int) -> str:
-    """Return code whose compilation doubles with every level."""
-    opened = "".join(f"{' ' * i}try:\n{' ' * i} 0\n{' ' * i}finally:\n" for i in range(depth))
-    return f"{opened}{' ' * depth}0\n"
+def nested_finally(header: str) -> str:
+    """Return 20 blocks whose compilation doubles with each of 18 levels: 25 s in all."""
+    depth = 18  # of at most 20; a level more takes twice the memory too
+    opened = "".join(f" {' ' * i}try:\n {' ' * i} 0\n {' ' * i}finally:\n" for i in range(depth))
+    return f"{header}\n{opened} {' ' * depth}0\n" * 20
 
 
 HOSTILE = {
-    "nested finally": nested_finally(20),
-    "nested finally in a function": "def f(x):\n"
-    + "".join(f" {line}\n" for line in nested_finally(20).splitlines()),
+    "nested finally in classes": nested_finally("class A:"),
+    "nested finally in functions": nested_finally("def f(x):"),
     "a chain of attributes": "a" + ".b" * (SIZE // 2),
     "a chain of calls": "f" + "()" * (SIZE // 2),
     "a chain of minus signs": "-" * SIZE + "1",

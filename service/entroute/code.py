@@ -57,7 +57,8 @@ def parsed(source: str) -> ast.Module | None:
     """Return Python source as a tree; None where it is no Python or over `MAX_SOURCE` characters.
 
     It is never compiled: that takes time exponential in the depth of nested `finally` blocks, and
-    foreign code is read while other requests wait.
+    foreign code is read while other requests wait. CPython raises SystemError where a finaliser
+    that runs meanwhile parses something, too.
     """
     if len(source) > MAX_SOURCE:
         return None
@@ -65,7 +66,7 @@ def parsed(source: str) -> ast.Module | None:
         with warnings.catch_warnings():  # odd escapes in foreign code are no concern of our log
             warnings.simplefilter("ignore")
             return ast.parse(source)
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
+    except (SyntaxError, ValueError, RecursionError, MemoryError, SystemError):
         return None
 
 

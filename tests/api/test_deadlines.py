@@ -248,7 +248,7 @@ async def test_a_reward_model_that_never_answers_leaves_the_samples(
 @pytest_asyncio.fixture(loop_scope="session")
 async def stuck_sandbox() -> AsyncIterator[str]:
     """Serve a sandbox that runs its first program and accepts every other one, no more."""
-    ran = b'{"status": "ok", "stdout": "", "error": "", "seconds": 0.0}'
+    ran = b'{"status": "ok", "stdout": "42\\n", "error": "", "seconds": 0.0}'
     head = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nconnection: close\r\n"
     answers = [head + b"content-length: %d\r\n\r\n" % len(ran) + ran]
 

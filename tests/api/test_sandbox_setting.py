@@ -271,7 +271,7 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"sandbox": {"kind": "bubblewrap", "warn": 1}}, "sandbox.warn: unknown key"),
     ({"sandbox": {"kind": "bubblewrap", "workers": 0}}, "sandbox.workers: "),
     ({"sandbox": {"kind": "http"}}, "sandbox.url: "),
-    ({"sandbox": {"kind": "http", "url": "box:1"}}, "sandbox.url: write http"),
+    ({"sandbox": {"kind": "http", "url": "box:1"}}, "sandbox.url: must"),
     ({"rewards": [{**REWARD, "url": "gold"}]}, "rewards.0.url: "),
     ({"rewards": [REWARD, {**REWARD, "name": "a b"}]}, "rewards.1.name: "),
     ({"rewards": [{**REWARD, "timeout": 1}]}, "rewards.0.timeout: unknown key"),

@@ -175,7 +175,7 @@ def test_another_shape_is_a_protocol_error(payload: dict[str, Any]) -> None:
         {"choices": [{"delta": {"tool_calls": [{"index": "first"}]}}]},
         {"choices": [{"delta": {"tool_calls": [{"index": 2**40, "function": {}}]}}]},
         {"choices": [{"delta": {"tool_calls": [{"index": -1, "function": {}}]}}]},
-        {"choices": [{"delta": {"tool_calls": [{"index": 0, "type": "id"}]}}]},
+        {"choices": [{"delta": {"tool_calls": [{"index": 0, "function": "add"}]}}]},
     ],
 )
 def test_a_chunk_of_another_shape_is_a_protocol_error(bad: dict[str, Any]) -> None:
@@ -275,6 +275,17 @@ def test_a_custom_tool_call_keeps_its_type() -> None:
     )
     custom = {"name": "shell", "input": "ls -l"}
     assert completion.tool_calls == [{"id": "a", "type": "custom", "custom": custom}]
+
+
+def test_a_tool_calls_other_fields_are_kept() -> None:
+    function = {"name": "add", "arguments": "{", "strict": True}
+    _, completion = folded(
+        chunk({"tool_calls": [{"index": 0, "id": "a", "function": function}]}),
+        chunk({"tool_calls": [{"index": 0, "function": {"arguments": "}", "strict": True}}]}),
+        chunk({}, finish_reason="tool_calls"),
+    )
+    whole = {"name": "add", "arguments": "{}", "strict": True}
+    assert completion.tool_calls == [{"id": "a", "type": "function", "function": whole}]
 
 
 def test_counts_that_cannot_be_are_brought_in_range() -> None:

@@ -11,6 +11,7 @@ from entroute.evidence import Outcome
 from entroute.protocols import Run
 from entroute.spending import Usage
 from entroute.strategies.cascade import CascadeConfig
+from entroute.types import Call, Completion
 from tests.builders import a_budget, a_request, a_run, a_tier, read_outcome, settle
 from tests.fakes import strategy_parts
 from tests.scripted import FakeBackend, Script, fails, hangs, says, unsure
@@ -164,3 +165,31 @@ async def test_the_next_tier_reads_while_the_first_one_reads() -> None:
     with pytest.raises(asyncio.CancelledError):
         await task
     assert (small.running, large.running) == (0, 0)
+
+
+async def test_leaving_while_a_slow_warm_up_is_cancelled_closes_the_answer() -> None:
+    small = FakeBackend(unsure(*WORDS))
+    run = two(small, SlowToCancel())
+    task = asyncio.create_task(answer(run))
+    await settle()
+    assert small.running == 1
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert small.running == 0
+    assert [charge.tier for charge in run.ledger.charges] == ["large", "small"]
+
+
+class SlowToCancel(FakeBackend):
+    """A worker whose connection takes long to close."""
+
+    def __init__(self) -> None:
+        super().__init__(hangs())
+
+    async def complete(self, call: Call) -> Completion:
+        """Hang, and hang on when cancelled."""
+        try:
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            await asyncio.sleep(60)
+        return await super().complete(call)

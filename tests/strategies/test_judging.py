@@ -111,7 +111,7 @@ class Meeting(FakeVerifier):
 async def test_samples_that_ended_together_are_judged_together() -> None:
     verifier = Meeting({"a": 0.1, "b": 0.4, "c": 0.2}, parties=3)
     run = a_run(a_tier("small", FakeBackend(*map(says, "abc"))), verifier=verifier)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         outcome = await BestOfNConfig(samples=3).build(strategy_parts()).run(run)
     assert outcome.choices[0].content == "b"
     assert [verdict.score for verdict in outcome.verdicts] == [0.1, 0.4, 0.2]
@@ -156,6 +156,38 @@ class Broken(FakeVerifier):
             replace(verdict, failed=verdict.abstained)
             for verdict in await super().score(request, candidates)
         )
+
+
+class Recovering(Counting):
+    """Fails on what it is asked for the first time."""
+
+    async def score(
+        self, request: ChatRequest, candidates: Sequence[Completion]
+    ) -> tuple[Verdict, ...]:
+        if [candidates[0].content] in self.asked:
+            return await super().score(request, candidates)
+        await super().score(request, candidates)
+        return (Verdict(0.0, "out of order", abstained=True, failed=True),) * len(candidates)
+
+
+async def test_a_candidate_on_which_the_verifier_failed_is_judged_again() -> None:
+    verifier = Recovering()
+    judge = OneByOne(verifier)
+    (failed,) = await judge.score(a_request(), samples("a"))
+    assert (failed.failed, judge.so_far(samples("a"))) == (True, (failed,))
+    verdicts = await judge.score(a_request(), samples("ab"))
+    assert [(v.score, v.failed) for v in verdicts] == [(0.1, False), (0.0, True)]
+    await judge.score(a_request(), samples("ab"))
+    assert verifier.asked == [["a"], ["a"], ["b"], ["b"]]
+
+
+async def test_model_calls_that_failed_are_not_paid_for_again() -> None:
+    verifier = Recovering()
+    verifier.calls = 1
+    judge = OneByOne(verifier)
+    first = await judge.score(a_request(), samples("a"))
+    assert await judge.score(a_request(), samples("a")) == first
+    assert verifier.asked == [["a"]]
 
 
 @pytest.mark.parametrize(

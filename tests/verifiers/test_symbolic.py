@@ -10,8 +10,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from entroute.evidence import Verdict
+from entroute.strategies.judging import OneByOne
 from entroute.verifiers.exact import Exact
-from entroute.verifiers.symbolic import MAX_LOST, MAX_QUEUED, SymbolicEquality
+from entroute.verifiers.symbolic import MAX_LOST, MAX_QUEUED, SymbolicEquality, as_one_caller
 from tests.builders import a_completion, a_request
 
 TOWER = "9^{9^{9^{9}}}"
@@ -20,7 +22,7 @@ TOWER = "9^{9^{9^{9}}}"
 @pytest.fixture
 async def algebra():
     others = set(multiprocessing.active_children())  # of gateways that other tests share
-    equality = SymbolicEquality(timeout_s=1.0, wait_s=30.0)
+    equality = SymbolicEquality(timeout_s=3.0, wait_s=60.0)
     equality.start()
     yield equality
     await equality.close()
@@ -65,7 +67,7 @@ async def test_a_power_tower_times_out_without_blocking_and_the_next_comparison_
         await asyncio.sleep(0.01)
         ticks += 1
     assert await hostile is None
-    assert 0.9 < time.monotonic() - started < 4
+    assert 2.9 < time.monotonic() - started < 15
     assert ticks > 20
     assert (algebra.timeouts, algebra.crashes) == (1, 0)
     assert await algebra.same("2x", "x+x") is True
@@ -77,7 +79,7 @@ async def test_a_pair_is_compared_once_whichever_comes_first(algebra):
     started = time.monotonic()
     assert await algebra.same("2", TOWER) is None
     assert await algebra.same("x+x", "2x") is True
-    assert time.monotonic() - started < 0.1
+    assert time.monotonic() - started < 0.9
     assert algebra.timeouts == 1
 
 
@@ -114,7 +116,7 @@ async def test_callers_in_a_queue_wait_no_longer_than_their_limits():
     equality.start()
     started = time.monotonic()
     assert await asyncio.gather(*(equality.same(TOWER, "2") for _ in range(4))) == [None] * 4
-    assert time.monotonic() - started < 2.5
+    assert time.monotonic() - started < 10
     assert equality.timeouts == 4
     await equality.close()
     await equality.close()
@@ -129,20 +131,55 @@ async def test_a_caller_whose_comparisons_are_lost_gets_no_more_but_others_do(al
     hostile = towers(MAX_LOST + 20)
     started = time.monotonic()
     assert [await algebra.same(tower, "x+1") for tower in hostile] == [None] * len(hostile)
-    assert time.monotonic() - started < 3 * MAX_LOST + 5
+    assert time.monotonic() - started < 60
     assert (algebra.timeouts + algebra.crashes, algebra.refused) == (MAX_LOST, 20)
     assert [algebra.gave_up(tower, "x+1") for tower in hostile] == [False] * MAX_LOST + [True] * 20
     assert await asyncio.create_task(algebra.same("2x", "x+x")) is True
 
 
+async def test_many_formulas_of_one_caller_wait_their_turn(algebra):
+    samples = [
+        a_completion(rf"\boxed{{x+3+{i}x-{i - 1}x}}", call_id=i) for i in range(2, MAX_QUEUED + 10)
+    ]
+    with as_one_caller():
+        verdicts = await OneByOne(Exact("2x+3", algebra)).score(a_request(), samples)
+    assert {(verdict.score, verdict.abstained) for verdict in verdicts} == {(1.0, False)}
+    assert algebra.refused == 0
+
+
+async def test_a_caller_loses_no_more_by_beginning_tasks_and_others_get_theirs(algebra):
+    samples = [a_completion(rf"\boxed{{{tower}}}", call_id=i) for i, tower in enumerate(towers(20))]
+
+    async def request() -> tuple[Verdict, ...]:
+        judge = OneByOne(Exact("x+1", algebra))
+        with as_one_caller():
+            await asyncio.gather(*(judge.score(a_request(), samples[i:]) for i in (0, 5)))
+        return judge.so_far(samples)
+
+    hostile = asyncio.create_task(request())
+    await asyncio.sleep(0.1)
+    assert await algebra.same("2x", "x+x") is True
+    assert not hostile.done()
+    verdicts = await hostile
+    assert algebra.timeouts + algebra.crashes == MAX_LOST
+    assert [v.abstained for v in verdicts] == [True] * len(samples)
+    assert sum(v.failed for v in verdicts) == len(samples) - MAX_LOST
+
+
+async def test_a_pair_that_tasks_of_one_caller_ask_for_at_once_is_compared_once(algebra):
+    with as_one_caller():
+        asking = [asyncio.create_task(algebra.same(TOWER, "2")) for _ in range(MAX_LOST + 1)]
+    assert await asyncio.gather(*asking) == [None] * len(asking)
+    assert (algebra.timeouts + algebra.crashes, algebra.refused) == (1, 0)
+
+
 async def test_the_queue_has_an_end_beyond_which_it_abstains_at_once_and_says_so(algebra):
     waiting = [asyncio.create_task(algebra.same(tower, "x+1")) for tower in towers(MAX_QUEUED)]
     await asyncio.sleep(0.1)
-    started = time.monotonic()
     verdicts = await Exact("x+x", algebra).score(
         a_request(), [a_completion(r"\boxed{2x}"), a_completion("no formula at all")]
     )
-    assert time.monotonic() - started < 0.5
+    assert algebra.refused == 1
     assert [(v.abstained, v.failed) for v in verdicts] == [(True, True), (False, False)]
     assert verdicts[0].reason == "nobody was free to compare"
     for task in waiting:

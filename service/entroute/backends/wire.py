@@ -5,11 +5,12 @@ chunks, legacy and chat-shaped log-probabilities of text completions, usage in e
 in the last.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 from entroute.errors import WorkerProtocolError
+from entroute.folding import merge_extra
 from entroute.spending import Usage
 from entroute.types import (
     EMPTY,
@@ -34,10 +35,6 @@ LLAMACPP = "llamacpp"
 CONTINUING = frozenset({VLLM, LLAMACPP})
 """Engines that go on with a partial answer, streamed without repeating it."""
 
-MAX_TOOL_CALLS = 1024
-"""Tool calls that are read of one answer; an index is a worker's word."""
-
-_TOOL_INPUT = {"function": "arguments", "custom": "input"}
 _IMPOSSIBLE = -9999.0  # what OpenAI writes for a log-probability of minus infinity
 _MESSAGE_KNOWN = frozenset({"role", "content"})
 _CHOICE_KNOWN = frozenset({"index", "delta", "message", "text", "logprobs", "finish_reason"})
@@ -271,29 +268,3 @@ class Fold:
             logprobs=tuple(self._logprobs),
             call_id=self._call.id,
         )
-
-
-def merge_extra(whole: dict[str, Any], piece: Json) -> None:
-    """Merge a delta's other fields into the message: tool calls by index, text by joining."""
-    for name, value in piece.items():
-        if name == "tool_calls":
-            _merge_tool_calls(whole.setdefault(name, []), value)
-        elif isinstance(value, str) and isinstance(whole.get(name), str):
-            whole[name] += value
-        else:
-            whole[name] = value
-
-
-def _merge_tool_calls(whole: list[dict[str, Any]], pieces: Sequence[Json]) -> None:
-    for piece in pieces:
-        index = int(piece.get("index", len(whole)))
-        if not 0 <= index < MAX_TOOL_CALLS:
-            raise WorkerProtocolError("?", f"tool call {index}, of {MAX_TOOL_CALLS} at most")
-        while len(whole) <= index:
-            whole.append({"id": "", "type": "function"})
-        target = whole[index]
-        target.update({key: piece[key] for key in ("id", "type") if piece.get(key)})
-        kind = target["type"]
-        said = target.setdefault(kind, {"name": "", _TOOL_INPUT[kind]: ""})
-        for key, text in (piece.get(kind) or EMPTY).items():
-            said[key] = said.get(key, "") + (text or "")

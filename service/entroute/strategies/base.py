@@ -4,10 +4,12 @@ import asyncio
 from collections.abc import Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
+from typing import Any
 
 from entroute.calls import CallStream, Head, spent_with
 from entroute.errors import CallFailed, DeadlineExceeded, WorkerRejected
 from entroute.evidence import Escalation, Outcome
+from entroute.folding import merge_extra
 from entroute.protocols import OutcomeStream, Run, Tier
 from entroute.spending import Usage
 from entroute.strategies.fanout import Failure
@@ -168,10 +170,9 @@ async def _ended_at_cap(stream: CallStream, call: Call, tier: Tier) -> CallStrea
 
 
 def _cut_short(made: Sequence[Delta], spent: Usage, call: Call, tier: Tier) -> Completion:
-    extra: dict[str, str] = {}
-    for name, value in ((n, v) for piece in made for n, v in piece.extra.items()):
-        if isinstance(value, str):
-            extra[name] = extra.get(name, "") + value
+    extra: dict[str, Any] = {}
+    for piece in made:
+        merge_extra(extra, piece.extra)
     return Completion(
         content="".join(piece.content for piece in made),
         finish_reason="length",

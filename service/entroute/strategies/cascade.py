@@ -133,14 +133,16 @@ class Cascade:
         moves: tuple[Escalation, ...] = ()
         while True:
             larger = _next(run, tier, moves) if self._warm_up else None
-            async with warmed(run, larger, tier, self._window):
-                held = await self._begun(run, tier, moves)
-            opened = held.opened
+            held: _Held | None = None
             try:
+                async with warmed(run, larger, tier, self._window):
+                    held = await self._begun(run, tier, moves)
                 step, stop = self._gate(run, held)
             except BaseException:
-                await opened.rest.aclose()
+                if held is not None:
+                    await held.opened.rest.aclose()
                 raise
+            opened = held.opened
             if step is None:
                 return held, stop
             await opened.rest.aclose()

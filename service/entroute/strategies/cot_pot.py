@@ -1,6 +1,5 @@
 """`cot_pot`: one sample reasons, one writes a program; where they agree, that is the answer."""
 
-import contextlib
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -9,10 +8,11 @@ from pydantic import BaseModel, ConfigDict, Field
 from entroute.errors import BudgetExhausted, Limit
 from entroute.evidence import Escalation, Outcome, Refusal, Verdict
 from entroute.protocols import Run, Verifier
-from entroute.strategies.base import continued, may_move, move, taken_head, until_deadline
+from entroute.strategies.base import continued, may_move, move, taken_head
 from entroute.strategies.climbing import Climb, answered_above, climb_outcome, higher
 from entroute.strategies.drawing import Draw, Step, arrived, note_late
 from entroute.strategies.fanout import Fanout
+from entroute.strategies.judging import verdicts_of
 from entroute.strategies.parts import StrategyParts
 from entroute.strategies.plain import one_sample
 from entroute.strategies.programs import (
@@ -25,6 +25,7 @@ from entroute.strategies.programs import (
 )
 from entroute.strategies.prompting import with_line
 from entroute.strategies.refusals import need_sandbox, refuse_choices, refuse_tools
+from entroute.strategies.reserving import shrunk
 from entroute.strategies.votes import refuse_judge, voter_of
 from entroute.types import Call, Completion
 from entroute.uncertainty import beta_settled, leading_votes, lossless_settled, votes_needed
@@ -173,13 +174,15 @@ class CotPot:
             return True
         try:
             pool.ballots.append(await self._ballot(run, pool, sample))
-            async with until_deadline(run):
-                votes = await pool.voter.score(run.request, pool.ballots)
         except TimeoutError:
             note_late(draw)
             return False
+        judged = await verdicts_of(run, pool.voter, pool.ballots)
+        if judged.late:
+            note_late(draw)
+            return False
         ran = (pool.ran.get(sample.call_id) for sample in draw.done)
-        draw.votes = tuple(map(_told, votes, ran))
+        draw.votes = tuple(map(_told, judged.verdicts, ran))
         return True
 
     async def _ballot(self, run: Run, pool: _Pool, sample: Completion) -> Completion:
@@ -234,7 +237,8 @@ async def _begin(run: Run, pool: _Pool, fanout: Fanout, wanted: int) -> None:
     draw.earlier = len(draw.calls)
     head = await taken_head(run, draw.tier)
     if head is not None:
-        first = _shrunk(run, pool, head.call)
+        shares = min(draw.most, run.ledger.calls_left + 1)
+        first = shrunk(run.ledger, head.call, shares)
         draw.calls.append(first)
         fanout.start(first.id, continued(head, first, draw.tier))
         wanted -= 1
@@ -248,17 +252,6 @@ async def _begin(run: Run, pool: _Pool, fanout: Fanout, wanted: int) -> None:
     draw.live = fanout.live
     if not draw.calls:
         raise BudgetExhausted(run.ledger.exhausted or "max_calls")
-
-
-def _shrunk(run: Run, pool: _Pool, call: Call) -> Call:
-    """Leave a probe's call its share of what is left, so that other samples fit beside it."""
-    before = run.ledger.exhausted
-    for share in range(min(pool.draw.most, run.ledger.calls_left + 1), 1, -1):
-        with contextlib.suppress(BudgetExhausted):
-            call = run.ledger.shrink(call, share)
-            break
-    run.ledger.exhausted = before
-    return call
 
 
 def _reserved(run: Run, pool: _Pool) -> Call | None:

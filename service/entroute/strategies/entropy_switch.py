@@ -25,7 +25,7 @@ class EntropySwitchConfig(BaseModel):
     kind: Literal["entropy_switch"] = "entropy_switch"
     window: int = Field(default=5, ge=1, le=256, description="Tokens over which it is averaged.")
     threshold: float = Field(
-        default=0.5,
+        default=0.8,
         ge=0,
         le=20,
         description="Bits above which the mean entropy hands the answer to a larger tier.",
@@ -43,7 +43,7 @@ class EntropySwitchConfig(BaseModel):
         description="Tokens that a tier keeps the pen, and calm ones in a row that hand it back.",
     )
     max_hand_overs: int = Field(
-        default=8, ge=1, le=256, description="Most of one answer; then the larger tier finishes."
+        default=24, ge=1, le=256, description="Most of one answer; then the larger tier finishes."
     )
 
     def build(self, parts: StrategyParts) -> Switching:

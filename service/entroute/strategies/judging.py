@@ -70,6 +70,8 @@ class OneByOne:
     """Asks a verifier about each candidate once, as it comes, and remembers the verdict.
 
     New ones are judged concurrently, those that say the same in one go: it is not paid for twice.
+    One on which the verifier failed is judged again with the next ones, unless that takes model
+    calls: the budget keeps back `calls` a sample and no more.
 
     Args:
         verifier: One that judges each candidate alone.
@@ -90,7 +92,7 @@ class OneByOne:
         """Judge those not seen yet. See `Verifier.score`."""
         alike: dict[str, list[Completion]] = {}
         for candidate in candidates:
-            if candidate.call_id not in self._known:
+            if self._open(candidate):
                 said = f"{candidate.content}\0{candidate.tool_calls}"
                 alike.setdefault(said, []).append(candidate)
         judging = [asyncio.create_task(self._judge(request, new)) for new in alike.values()]
@@ -105,6 +107,10 @@ class OneByOne:
     def so_far(self, candidates: Sequence[Completion]) -> tuple[Verdict, ...]:
         """Return what is known of candidates; an abstention where nothing is."""
         return tuple(self._known.get(c.call_id, LATE) for c in candidates)
+
+    def _open(self, candidate: Completion) -> bool:
+        known = self._known.get(candidate.call_id)
+        return known is None or (known.failed and not self.calls)
 
     async def _judge(self, request: ChatRequest, alike: Sequence[Completion]) -> None:
         verdicts = await self._verifier.score(request, alike)

@@ -29,7 +29,7 @@ class RandomSwitchConfig(BaseModel):
         default="geometric", description="How a stretch's length is drawn: geometric or fixed."
     )
     max_hand_overs: int = Field(
-        default=8, ge=1, le=256, description="Most of one answer; then the larger tier finishes."
+        default=24, ge=1, le=256, description="Most of one answer; then the larger tier finishes."
     )
 
     def build(self, parts: StrategyParts) -> Switching:

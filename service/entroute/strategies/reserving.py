@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from entroute.errors import BudgetExhausted, Limit
+from entroute.ledger import Ledger
 from entroute.protocols import Run, Tier
 from entroute.types import Call, ChatRequest
 
@@ -117,3 +118,16 @@ class Reserver:
                 ledger.shrink(head, 1)
             raise
         return tuple(calls)
+
+
+def shrunk(ledger: Ledger, call: Call, shares: int) -> Call:
+    """Leave a probe's call one of so many shares of what is left, of fewer where that fits not."""
+    refused = ledger.exhausted
+    for share in range(shares, 1, -1):
+        try:
+            call = ledger.shrink(call, share)
+            break
+        except BudgetExhausted:
+            continue
+    ledger.exhausted = refused
+    return call

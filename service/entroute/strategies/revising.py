@@ -11,6 +11,7 @@ from entroute.strategies.drawing import Draw, judge_together
 from entroute.strategies.fanout import Failure, Fanout
 from entroute.strategies.judging import NOT_YET
 from entroute.strategies.prompting import with_turns
+from entroute.strategies.reserving import shrunk
 from entroute.types import Call, ChatRequest, Completion, Delta
 from entroute.uncertainty import leading_votes, lossless_settled
 
@@ -109,7 +110,8 @@ class Refining:
         head = await taken_head(self.run, self.draw.tier)
         if head is not None:
             self._note(head.call, 0)
-            call = self.draw.calls[0] = self._shrunk(head.call)
+            shares = 1 + self._room(self.plan.judge.calls)
+            call = self.draw.calls[0] = shrunk(self.run.ledger, head.call, shares)
             fanout.start(call.id, continued(head, call, self.draw.tier))
         for chain in range(len(self.draw.calls), self.plan.chains):
             self._attempt(chain, fanout)
@@ -125,18 +127,6 @@ class Refining:
             return
         self._note(call, chain)
         fanout.start(call.id, self.draw.tier.backend.stream(call))
-
-    def _shrunk(self, head: Call) -> Call:
-        """Leave a probe's call its share of what all attempts may spend."""
-        ledger, refused = self.run.ledger, self.run.ledger.exhausted
-        for share in range(1 + self._room(self.plan.judge.calls), 1, -1):
-            try:
-                head = ledger.shrink(head, share)
-                break
-            except BudgetExhausted:
-                continue
-        ledger.exhausted = refused
-        return head
 
     def _room(self, owed: int) -> int:
         """Return how many of the attempts still planned there are calls for, with their judging."""

@@ -13,20 +13,44 @@ import re
 import resource
 import signal
 from collections import OrderedDict
+from collections.abc import Iterator
 from concurrent.futures import Future
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
 from typing import Any
 from weakref import WeakKeyDictionary
 
 MAX_EXPRESSION = 200  # characters
 MAX_REMEMBERED = 4096  # pairs
 MAX_SYMBOLS = 2  # letters that are surely a product and no word
-MAX_QUEUED = 16  # comparisons under way or waiting, of all callers
+MAX_QUEUED = 16  # callers with a comparison under way or waiting for a child
 MAX_LOST = 3  # comparisons of one caller that may run out of time or kill their child
 CHILD_MEMORY = 2**30  # bytes of address space: a power tower fills memory before its second is up
+
+_ASKER: ContextVar["asyncio.Task[Any] | None"] = ContextVar("asker", default=None)
 
 _WORDS = re.compile(r"\\(?:text|textbf|mathrm)\{([^{}]*)\}")
 _DECIMAL = re.compile(r"[-+]?[0-9]*\.[0-9]+")
 _COMMANDS = re.compile(r"\\(?:text|textbf|mathrm|mbox)\{[^{}]*\}|\\[A-Za-z]+")
+
+
+@contextmanager
+def as_one_caller() -> Iterator[None]:
+    """Count all tasks that are begun within as the current one: they wait their turn in it."""
+    token = _ASKER.set(_asker())
+    try:
+        yield
+    finally:
+        _ASKER.reset(token)
+
+
+@dataclass(slots=True)
+class _Caller:
+    """Whose turn it is of a caller's comparisons, and how many of them were lost."""
+
+    turn: asyncio.Lock = field(default_factory=asyncio.Lock)
+    lost: int = 0
 
 
 class SymbolicEquality:
@@ -36,8 +60,9 @@ class SymbolicEquality:
     It abstains until `start`, which starts its children, and again after `close`.
 
     All requests share its children, so none may hold them. A caller is a task, such as the one that
-    counts a request's votes: it has one comparison under way at a time, and after three that ran
-    out of time or killed their child it gets no more. Where 16 wait already, none is added.
+    counts a request's votes, with those it begins `as_one_caller`: it has one comparison in the
+    queue at a time, the others wait their turn, and after three that ran out of time or killed
+    their child it gets no more. Where 16 callers are in the queue already, none is added.
 
     Attributes:
         available: Whether the algebra library (the extra `maths`) is installed.
@@ -67,7 +92,7 @@ class SymbolicEquality:
         self._patience_s = timeout_s + wait_s
         self._queued = 0
         self._free = asyncio.Semaphore(workers)
-        self._lost: WeakKeyDictionary[asyncio.Task[Any], int] = WeakKeyDictionary()
+        self._callers: WeakKeyDictionary[asyncio.Task[Any], _Caller] = WeakKeyDictionary()
         self._known: OrderedDict[tuple[str, str], bool | None] = OrderedDict()
         self._workers = workers
 
@@ -89,14 +114,14 @@ class SymbolicEquality:
         if pair in self._known:
             self._known.move_to_end(pair)
             return self._known[pair]
-        if self._queued >= MAX_QUEUED or self._lost.get(_caller(), 0) >= MAX_LOST:
-            self.refused += 1
-            return None
-        self._queued += 1
-        try:
-            return await self._compared(pair)
-        finally:
-            self._queued -= 1
+        caller = self._callers.setdefault(_asker(), _Caller())
+        async with caller.turn:
+            if pair in self._known:  # it was compared while this waited its turn
+                return self._known[pair]
+            if self._queued >= MAX_QUEUED or caller.lost >= MAX_LOST:
+                self.refused += 1
+                return None
+            return await self._compared(pair, caller)
 
     def gave_up(self, a: str, b: str) -> bool:
         """Whether `same` has just abstained for want of a free child, not for what was compared."""
@@ -108,14 +133,17 @@ class SymbolicEquality:
             pool, self._pool = self._pool, None
             await asyncio.to_thread(_shut, pool)
 
-    async def _compared(self, pair: tuple[str, str]) -> bool | None:
+    async def _compared(self, pair: tuple[str, str], caller: _Caller) -> bool | None:
+        self._queued += 1
         try:
             # Whoever leaves the queue here costs nothing; pebble starts and kills what it holds.
             async with asyncio.timeout(self._patience_s), self._free:
-                return await self._answer(pair)
+                return await self._answer(pair, caller)
         except TimeoutError:
             self.timeouts += 1
             return None  # no child was free: that says nothing of the pair
+        finally:
+            self._queued -= 1
 
     def _started(self) -> Any:
         pool = importlib.import_module("pebble").ProcessPool(
@@ -133,7 +161,7 @@ class SymbolicEquality:
         )
         return future
 
-    async def _answer(self, pair: tuple[str, str]) -> bool | None:
+    async def _answer(self, pair: tuple[str, str], caller: _Caller) -> bool | None:
         if self._pool is None:
             return None
         if not self._pool.active:  # a child died idle: pebble gives the whole pool up
@@ -142,6 +170,7 @@ class SymbolicEquality:
         waiting = asyncio.wrap_future(self._schedule(*pair))
         try:
             await asyncio.wait({waiting})
+            caller.lost += waiting.exception() is not None
             return self._remember(pair, waiting)
         finally:
             waiting.cancel()  # our caller left or waited too long: its child is wanted elsewhere
@@ -153,8 +182,6 @@ class SymbolicEquality:
         error = compared.exception()
         self.timeouts += isinstance(error, TimeoutError)
         self.crashes += error is not None and not isinstance(error, TimeoutError)
-        if error is not None:
-            self._lost[_caller()] = self._lost.get(_caller(), 0) + 1
         verdict = compared.result() if error is None else None
         self._known[pair] = verdict
         if len(self._known) > MAX_REMEMBERED:
@@ -170,8 +197,8 @@ def _pair(a: str, b: str) -> tuple[str, str]:
     return min(a, b), max(a, b)
 
 
-def _caller() -> asyncio.Task[Any]:
-    task = asyncio.current_task()
+def _asker() -> asyncio.Task[Any]:
+    task = _ASKER.get() or asyncio.current_task()
     if task is None:
         raise RuntimeError("formulas are compared in a task")
     return task
