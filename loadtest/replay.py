@@ -151,7 +151,7 @@ async def _episode(gateway: Gateway, prompt: Prompt, arm: Arm) -> dict[str, Any]
     """Ask once and return what it took; correctness is graded afterwards."""
     message = {"role": "user", "content": prompt.message}
     request = ChatRequest(model=arm.model, messages=(message,), temperature=0.7)
-    verifier = judged_by(prompt, _assertions(prompt)) if arm.judged else None
+    verifier = judged_by(prompt, _assertions(prompt)) if arm.judged else arm.verifier
     # A prompt that shows no example leaves its client nothing to judge by: one plain sample.
     strategy = "single" if arm.judged and verifier is None else arm.strategy
     options = Options(strategy=strategy, verifier=verifier, cache="bypass")

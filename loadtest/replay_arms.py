@@ -9,6 +9,7 @@ from entroute.confidence import tail_confidence
 from entroute.evaluation.bank import Sample
 from entroute.protocols import Strategy
 from entroute.strategies.adaptive_consistency import AdaptiveConsistencyConfig
+from entroute.strategies.best_of_n import BestOfNConfig
 from entroute.strategies.cascade import CascadeConfig
 from entroute.strategies.code_cluster import CodeClusterConfig
 from entroute.strategies.cot_pot import CotPotConfig
@@ -18,6 +19,7 @@ from entroute.strategies.program_first import ProgramFirstConfig
 from entroute.strategies.reasc import ReascConfig, SignalProfile
 from entroute.strategies.rejection import RejectionConfig
 from entroute.strategies.self_consistency import SelfConsistencyConfig
+from entroute.strategies.short_m_at_k import ShortMAtKConfig
 from entroute.strategies.single import SingleConfig
 from entroute.strategies.verify_then_escalate import VerifyThenEscalateConfig
 from loadtest.tasks import Prompt
@@ -37,12 +39,14 @@ class Arm:
         model: What the client names.
         tasks: Tasks that it can serve.
         judged: Whether the client sends what it can judge by.
+        verifier: The verifier that it sends otherwise, None for none.
     """
 
     strategy: str
     model: str = "auto"
     tasks: frozenset[str] = EVERYTHING
     judged: bool = False
+    verifier: Mapping[str, Any] | None = None
 
 
 ARMS: dict[str, Arm] = {
@@ -65,6 +69,13 @@ ARMS: dict[str, Arm] = {
     "code_cluster": Arm("code_cluster", tasks=CODE),
     "code_cluster codet": Arm("codet", tasks=CODE),
     "cascade": Arm("cascade"),
+    "best_of_n 8 by likelihood": Arm("best_of_n", tasks=NUMBERS | CODE),
+    "best_of_n 8 by a test": Arm("best_of_n", tasks=CODE, judged=True),
+    "votes of 8 by likelihood": Arm("sc8", tasks=NUMBERS, verifier={"kind": "likelihood"}),
+    "votes of 8 by self_certainty": Arm("sc8", tasks=NUMBERS, verifier={"kind": "self_certainty"}),
+    "votes of 8 by confidence": Arm("sc8", tasks=NUMBERS, verifier={"kind": "confidence"}),
+    "short_m_at_k 1 of 8": Arm("short1", tasks=NUMBERS),
+    "short_m_at_k 3 of 8": Arm("short3", tasks=NUMBERS),
 }
 
 
@@ -91,6 +102,9 @@ def strategies_of(
         "code_cluster": CodeClusterConfig().build(parts),
         "codet": CodeClusterConfig(score="codet").build(parts),
         "cascade": CascadeConfig().build(parts),
+        "best_of_n": BestOfNConfig(samples=8).build(parts),
+        "short1": ShortMAtKConfig(k=8, m=1).build(parts),
+        "short3": ShortMAtKConfig(k=8, m=3).build(parts),
     }
 
 

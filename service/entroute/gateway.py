@@ -33,6 +33,7 @@ from entroute.protocols import (
 from entroute.routing.plans import pinned_decision, usable_tiers
 from entroute.strategies.base import outcome_of
 from entroute.types import Delta
+from entroute.verifiers.symbolic import as_one_caller
 
 
 class Recorder(Protocol):
@@ -151,7 +152,9 @@ class Gateway:
                     async for item in items:
                         yield self._charged(run, item) if isinstance(item, Outcome) else item
             else:
-                yield self._charged(run, await strategy.run(run))
+                with as_one_caller():  # whatever tasks it begins to compare formulas
+                    outcome = await strategy.run(run)
+                yield self._charged(run, outcome)
         finally:
             await run.close()
             trace.exhausted = run.ledger.exhausted
