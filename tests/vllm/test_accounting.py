@@ -142,7 +142,9 @@ async def test_an_unstreamed_request_left_halfway_is_recorded_as_cancelled(
 ) -> None:
     before, cancelled = await gateway.counters(), await gateway.finished(outcome="cancelled")
     request = asyncio.create_task(
-        gateway.client.chat.completions.create(model=MODEL, messages=STORY, max_tokens=600)
+        gateway.client.chat.completions.create(
+            model=MODEL, messages=STORY, max_tokens=600, extra_body={"min_tokens": 500}
+        )
     )
     await seconds_until(gateway.worker_url, RUNNING, 1, within_s=30)
     await asyncio.sleep(1.0)

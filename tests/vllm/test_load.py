@@ -67,7 +67,9 @@ async def test_leaving_an_unstreamed_request_frees_the_worker_within_a_second(
     server: Server, client: openai.AsyncOpenAI
 ) -> None:
     request = asyncio.create_task(
-        client.chat.completions.create(model=MODEL, messages=STORY, max_tokens=600)
+        client.chat.completions.create(
+            model=MODEL, messages=STORY, max_tokens=600, extra_body={"min_tokens": 500}
+        )
     )
     await seconds_until(server.worker_url, RUNNING, 1, within_s=30)
 

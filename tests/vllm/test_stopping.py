@@ -15,7 +15,7 @@ QUESTION = (
     "A shop has 17 red pens and 25 blue ones. How many is that? Explain it as shortly or as fully "
     "as you like, then end with 'The answer is <number>.'"
 )
-TRIES = 6
+TRIES = 15
 
 
 async def asked(client: openai.AsyncOpenAI) -> dict[str, object]:

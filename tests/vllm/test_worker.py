@@ -22,6 +22,8 @@ from tests.vllm.metrics import GENERATED, PROMPTED, RUNNING, page, seconds_until
 pytestmark = [pytest.mark.vllm, pytest.mark.timeout(420)]
 
 STORY = ({"role": "user", "content": "Write a story about a sailor, at least 1000 words long."},)
+LONG = {"min_tokens": 500}
+"""Keeps a story from ending before the test ends it."""
 HI = ({"role": "user", "content": "Say hi."},)
 
 
@@ -118,7 +120,7 @@ async def test_closing_a_stream_frees_the_worker_and_stops_its_counter(
     worker: Worker, vllm_url: str
 ) -> None:
     before = total(await page(vllm_url), GENERATED)
-    request = ChatRequest(model="auto", messages=STORY)
+    request = ChatRequest(model="auto", messages=STORY, extra=LONG)
     stream = worker.stream(call_of(request, max_tokens=600))
     pieces = [await anext(stream) for _ in range(5)]
     assert total(await page(vllm_url), RUNNING) == 1
@@ -135,7 +137,7 @@ async def test_closing_a_stream_frees_the_worker_and_stops_its_counter(
 
 
 async def test_a_deadline_ends_a_call_upstream_too(worker: Worker, vllm_url: str) -> None:
-    request = ChatRequest(model="auto", messages=STORY)
+    request = ChatRequest(model="auto", messages=STORY, extra=LONG)
     with pytest.raises(DeadlineExceeded):
         await collect(worker.stream(call_of(request, within_s=1.5, max_tokens=600)))
 
