@@ -1,6 +1,7 @@
 """Runs programs in bubblewrap on this machine."""
 
 import asyncio
+import contextlib
 import time
 from typing import Literal
 
@@ -59,10 +60,11 @@ class BubblewrapSandbox:
         if self._pool is None:
             raise SandboxUnavailable("the sandbox is not started")
         job = Job(source, stdin, min(wall_s, self._limits.wall_s))
-        try:
-            return await self._attempt(self._pool, job)
-        except ChildDied:
-            return await self._attempt(self._pool, job)
+        # All that are kept warm may have been killed together, and a dead one may look alive.
+        for _ in range(max(1, self._config.warm)):
+            with contextlib.suppress(ChildDied):
+                return await self._attempt(self._pool, job)
+        return await self._attempt(self._pool, job)
 
     async def close(self) -> None:
         """End every sandbox and wait until all are gone."""
