@@ -170,7 +170,8 @@ async def test_a_vote_draws_three_samples(serving_threshold: Any, http: httpx.As
     assert answer.model_extra is not None
     shown = answer.model_extra["entroute"]
     assert shown["usage"]["calls"] == 3
-    assert len(shown["candidates"]) + shown["cancelled"] == 3
+    # One that ended just after two had agreed is neither.
+    assert 2 <= len(shown["candidates"]) <= 3 - shown["cancelled"]
     assert max(verdict["score"] for verdict in shown["verdicts"]) >= 0.5
 
 
