@@ -10,6 +10,14 @@ from entroute.execution import Execution
 START_S = 60.0
 """Seconds that a program gets at least."""
 
+NOISE = (
+    "import os\nos.write(1, b'x' * 200_000)",
+    "import os\nos.write(1, b'half a line')",
+    "import sys\nsys.__stdout__.write('x' * 200_000)\nsys.__stdout__.flush()",
+    "import os\nos.close(1)",
+)
+"""Programs that write past `print`, more than is kept, or close what others write to."""
+
 
 @dataclass(frozen=True, slots=True)
 class OwnProcess:

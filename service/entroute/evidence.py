@@ -14,9 +14,15 @@ from entroute.types import Completion
 StopReason = Literal[
     "settled", "confident", "verified", "budget", "deadline", "exhausted", "escalated"
 ]
+CutShort = Literal["budget", "deadline"]
 Result = Literal["running", "ok", "client_error", "server_error", "cancelled"]
 
 CacheResult = Literal["miss", "exact", "semantic", "bypass"]
+
+
+def cut_by(limit: Limit | None) -> CutShort:
+    """Return why a request ends that a limit cut short."""
+    return "deadline" if limit == "deadline" else "budget"
 
 
 @dataclass(frozen=True, slots=True)

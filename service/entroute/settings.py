@@ -15,9 +15,13 @@ from entroute.opening import AUTO
 from entroute.routing import PolicyConfig, ThresholdConfig
 from entroute.sandbox import SandboxConfig
 from entroute.spending import BudgetLimits, Price
-from entroute.strategies import DEFAULT_STRATEGIES, RUN_PROGRAMS, StrategyConfig
+from entroute.strategies import (
+    DEFAULT_STRATEGIES,
+    NEED_VERIFIER,
+    RUN_PROGRAMS,
+    StrategyConfig,
+)
 from entroute.strategies.cascade import CascadeConfig
-from entroute.strategies.rejection import RejectionConfig
 from entroute.verifiers.reward_endpoint import RewardEndpoint
 
 Name = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/-]*$")]
@@ -242,7 +246,7 @@ class Settings(_Strict):
                 raise ValueError(f"policy: no strategy is named '{strategy}'; {sorted(known)} are")
             if strategy in RUN_PROGRAMS and self.sandbox is None:
                 raise ValueError(f"policy: '{strategy}' runs programs; configure a sandbox")
-            if strategy == RejectionConfig().kind:
+            if strategy in NEED_VERIFIER:
                 raise ValueError(f"policy: '{strategy}' serves only requests that bring a verifier")
         tiers = [tier.name for tier in self.tiers]
         if not isinstance(policy, ThresholdConfig) and policy.tier not in {None, *tiers}:

@@ -10,17 +10,22 @@ from entroute.errors import WorkerRejected
 from entroute.evidence import Outcome
 from entroute.protocols import Run
 from entroute.spending import Usage
-from entroute.strategies.cascade import CascadeConfig
+from entroute.strategies.cascade import Cascade, CascadeConfig
 from entroute.types import Call, Completion
 from tests.builders import a_budget, a_request, a_run, a_tier, read_outcome, settle
 from tests.fakes import strategy_parts
 from tests.scripted import FakeBackend, Script, fails, hangs, says, unsure
 from tests.strategies.cascades import DOWN, LARGE, SMALL, WORDS, spent, two
+from tests.strategies.leaving import leave
+
+
+def warming(*, warm_up: bool = True) -> Cascade:
+    config = CascadeConfig(window=4, smoothing=2, threshold=0.8, warm_up=warm_up)
+    return config.build(strategy_parts())
 
 
 async def answer(run: Run, *, warm_up: bool = True) -> Outcome:
-    config = CascadeConfig(window=4, smoothing=2, threshold=0.8, warm_up=warm_up)
-    text, outcome = await read_outcome(config.build(strategy_parts()).stream(run))
+    text, outcome = await read_outcome(warming(warm_up=warm_up).stream(run))
     assert text == outcome.choices[0].content
     return outcome
 
@@ -133,12 +138,7 @@ async def test_a_warm_up_never_costs_the_answer_its_tier(
 async def test_leaving_while_held_back_cancels_the_warm_up_too() -> None:
     small, large = FakeBackend(hangs(after=2)), a_large(hangs())
     run = two(small, large)
-    task = asyncio.create_task(answer(run))
-    await settle()
-    assert large.running == 1
-    task.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await task
+    await leave(warming(), run, large, live=1)
     assert (small.running, large.running) == (0, 0)
     assert len(run.ledger.charges) == 2
 
@@ -170,13 +170,7 @@ async def test_the_next_tier_reads_while_the_first_one_reads() -> None:
 async def test_leaving_while_a_slow_warm_up_is_cancelled_closes_the_answer() -> None:
     small = FakeBackend(unsure(*WORDS))
     run = two(small, SlowToCancel())
-    task = asyncio.create_task(answer(run))
-    await settle()
-    assert small.running == 1
-    task.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await task
-    assert small.running == 0
+    await leave(warming(), run, small, live=1)
     assert [charge.tier for charge in run.ledger.charges] == ["large", "small"]
 
 

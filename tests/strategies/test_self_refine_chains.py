@@ -10,6 +10,7 @@ from entroute.errors import WorkerFailed
 from tests.builders import a_budget, a_run, a_tier, settle
 from tests.fakes import FakeVerifier
 from tests.scripted import Script, fails, hangs, says
+from tests.strategies.leaving import leave
 from tests.strategies.refines import FAILED, drawing, says_that, strategy, turns
 
 
@@ -112,13 +113,7 @@ async def test_no_script_of_failures_exceeds_the_plan_or_the_budget(
 
 async def test_leaving_cancels_every_chain() -> None:
     backend, run = drawing(hangs(after=1))
-    task = asyncio.create_task(strategy(3, 2).run(run))
-    await settle()
-    assert backend.running == 3
-    task.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await task
-    assert backend.running == 0
+    await leave(strategy(3, 2), run, backend, live=3)
 
 
 async def test_an_attempt_that_failed_is_no_attempt_cut_off() -> None:

@@ -7,7 +7,7 @@ from entroute.strategies.examples import examples_in
 from entroute.strategies.trials import ExampleJudge, Trial, Tried
 from tests.builders import a_completion, a_request, a_run, a_tier
 from tests.fakes import FakeSandbox
-from tests.processes import OwnProcess
+from tests.processes import NOISE, OwnProcess
 
 EXAMPLES = examples_in("Write `double`.\n\nassert double(2) == 4\nassert double(5) == 10")
 RIGHT = "def double(x):\n    return 2 * x\n"
@@ -24,10 +24,7 @@ async def tried(code: str, sandbox: Sandbox) -> Tried:
 @pytest.mark.parametrize(
     "noise",
     [
-        "import os\nos.write(1, b'x' * 200_000)",
-        "import os\nos.write(1, b'half a line')",
-        "import sys\nsys.__stdout__.write('x' * 200_000)\nsys.__stdout__.flush()",
-        "import os\nos.close(1)",
+        *NOISE,
         "print('mark load no')",
     ],
 )

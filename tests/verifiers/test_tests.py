@@ -12,7 +12,7 @@ from entroute.protocols import Sandbox
 from entroute.verifiers import build_verifier
 from tests.builders import a_completion, a_request, a_run, a_tier
 from tests.fakes import FakeSandbox, executed, verifier_parts
-from tests.processes import OwnProcess
+from tests.processes import NOISE, OwnProcess
 
 ADD = "def add(a, b):\n    return a + b\n"
 TESTS = ["assert add(1, 2) == 3", "assert add(-1, 1) == 0", "assert add(2, 2) == 5"]
@@ -187,10 +187,7 @@ async def test_a_report_that_is_cut_short_scores_zero_and_says_so(kept: int) -> 
 @pytest.mark.parametrize(
     "noise",
     [
-        "import os\nos.write(1, b'x' * 200_000)",
-        "import os\nos.write(1, b'half a line')",
-        "import sys\nsys.__stdout__.write('x' * 200_000)\nsys.__stdout__.flush()",
-        "import os\nos.close(1)",
+        *NOISE,
         "print('x' * 200_000)",
     ],
 )

@@ -9,6 +9,7 @@ import structlog
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 
 from entroute.addresses import HttpUrl
+from entroute.bodies import AS_IT_IS, read_body
 from entroute.errors import ConfigurationError, SandboxUnavailable
 from entroute.execution import Execution
 from entroute.sandbox.wire import EXECUTION, encode_request
@@ -18,7 +19,6 @@ _WRONG_KEY = 401
 _QUOTED = 200
 _MAX_ANSWER_BYTES = 32 * 1024 * 1024
 """Above the largest output that a server can be told to keep, 4 MiB, every byte escaped."""
-_CHUNK = 64 * 1024
 _TRIAL, _TRIED, _TRIAL_S = "print(6 * 7)", "42\n", 10.0
 
 _log = structlog.get_logger(__name__)
@@ -51,12 +51,7 @@ class RemoteSandbox:
         # The environment is not trusted: a proxy has no business between gateway and sandbox.
         self._client = httpx.AsyncClient(
             base_url=config.url,
-            # Not packed: a small body unpacks to a huge one.
-            headers={
-                **headers,
-                "content-type": "application/json",
-                "accept-encoding": "identity",
-            },
+            headers={**headers, **AS_IT_IS, "content-type": "application/json"},
             limits=httpx.Limits(max_connections=config.max_connections),
             trust_env=False,
         )
@@ -130,12 +125,10 @@ class RemoteSandbox:
     async def _answered(self, body: bytes, limit_s: float) -> _Answer:
         timeout = httpx.Timeout(limit_s, connect=self._config.connect_s)
         async with self._client.stream("POST", "/run", content=body, timeout=timeout) as response:
-            read = bytearray()
-            async for chunk in response.aiter_raw(_CHUNK):
-                read += chunk
-                if len(read) > _MAX_ANSWER_BYTES:
-                    raise SandboxUnavailable("the sandbox server's answer is too large")
-            return _Answer(response.status_code, bytes(read))
+            try:
+                return _Answer(response.status_code, await read_body(response, _MAX_ANSWER_BYTES))
+            except ValueError as error:
+                raise SandboxUnavailable("the sandbox server's answer is too large") from error
 
 
 class RemoteConfig(BaseModel):

@@ -66,3 +66,6 @@ DEFAULT_STRATEGIES: tuple[StrategyConfig, ...] = (
 
 RUN_PROGRAMS = frozenset({"program_first", "cot_pot", "verify_then_escalate", "code_cluster"})
 """Strategies that run what models write and do nothing without a sandbox."""
+
+NEED_VERIFIER = frozenset({"rejection"})
+"""Strategies that serve only requests that bring a verifier."""

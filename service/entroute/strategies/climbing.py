@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from entroute.errors import BudgetExhausted, CallFailed, DeadlineExceeded, WorkerRejected
-from entroute.evidence import Escalation, Outcome, StopReason, Verdict
+from entroute.evidence import Escalation, Outcome, StopReason, Verdict, cut_by
 from entroute.protocols import Run, Tier
 from entroute.strategies.drawing import Draw, Manner, Step, drawn, mark_chosen
 from entroute.strategies.saving import saved_tokens
@@ -115,7 +115,7 @@ async def climbed(run: Run, rule: AcceptRule, manner: Callable[[AcceptRule], Man
             break
         tier = higher(run, tier)
         if tier is not None and not run.affords(tier):
-            climb.stop = "deadline" if run.ledger.exhausted == "deadline" else "budget"
+            climb.stop = cut_by(run.ledger.exhausted)
             break
     return climb
 
@@ -169,7 +169,7 @@ def ending(run: Run, tier: Tier, error: Exception, before: StopReason) -> StopRe
     if isinstance(error, DeadlineExceeded):
         return "deadline"
     if isinstance(error, BudgetExhausted):
-        return "deadline" if error.limit == "deadline" else "budget"
+        return cut_by(error.limit)
     run.trace.degrade(f"tier:{tier.name}")
     return before
 

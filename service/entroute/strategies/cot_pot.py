@@ -6,7 +6,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from entroute.errors import BudgetExhausted, Limit
-from entroute.evidence import Escalation, Outcome, Refusal, Verdict
+from entroute.evidence import Escalation, Outcome, Refusal, Verdict, cut_by
 from entroute.protocols import Run, Verifier
 from entroute.strategies.base import continued, may_move, move, taken_head
 from entroute.strategies.climbing import Climb, answered_above, climb_outcome, higher
@@ -25,7 +25,7 @@ from entroute.strategies.programs import (
 )
 from entroute.strategies.prompting import with_line
 from entroute.strategies.refusals import need_sandbox, refuse_choices, refuse_tools
-from entroute.strategies.reserving import shrunk
+from entroute.strategies.reserving import next_sample, shrunk
 from entroute.strategies.votes import refuse_judge, voter_of
 from entroute.types import Call, Completion
 from entroute.uncertainty import beta_settled, leading_votes, lossless_settled, votes_needed
@@ -245,7 +245,7 @@ async def _begin(run: Run, pool: _Pool, fanout: Fanout, wanted: int) -> None:
     for _ in range(wanted):
         call = _reserved(run, pool)
         if call is None:
-            draw.stop = "deadline" if run.ledger.exhausted == "deadline" else "budget"
+            draw.stop = cut_by(run.ledger.exhausted)
             break
         draw.calls.append(call)
         fanout.start(call.id, draw.tier.backend.stream(call))
@@ -259,21 +259,12 @@ def _reserved(run: Run, pool: _Pool) -> Call | None:
     draw = pool.draw
     programs = pool.programs_next
     request = with_line(run.request, PROGRAM_LINE) if programs else run.request
-    before = run.ledger.exhausted
-    room = min(draw.most - len(draw.calls), run.ledger.calls_left)
-    if room < 1:
-        run.ledger.exhausted = "max_calls"
-    for share in range(room, 0, -1):
-        try:
-            number = len(draw.calls)
-            call = run.reserve(draw.tier, "sample", request=request, sample=number, share=share)
-        except BudgetExhausted:
-            continue
-        run.ledger.exhausted = before  # what was too much was room for later samples
-        if programs:
-            pool.programs.add(call.id)
-        return call
-    return None
+    number = len(draw.calls)
+    room = min(draw.most - number, run.ledger.calls_left)
+    call = next_sample(run, draw.tier, room, request=request, sample=number)
+    if call is not None and programs:
+        pool.programs.add(call.id)
+    return call
 
 
 def _told(vote: Verdict, ran: Printed | None) -> Verdict:

@@ -7,7 +7,7 @@ from typing import Literal
 
 from entroute.confidence import GATE_TOP_LOGPROBS
 from entroute.errors import BudgetExhausted, CallFailed, DeadlineExceeded, WorkerRejected
-from entroute.evidence import Escalation, Outcome, StopReason
+from entroute.evidence import Escalation, Outcome, StopReason, cut_by
 from entroute.protocols import Run, Tier
 from entroute.strategies.base import Opened, open_answer
 from entroute.strategies.manuscript import Manuscript
@@ -146,8 +146,7 @@ class Pen:
         try:
             opened = await self._taken_over(wish, writer, target)
         except (BudgetExhausted, DeadlineExceeded) as error:
-            in_time = isinstance(error, BudgetExhausted) and error.limit != "deadline"
-            self._cut = "budget" if in_time else "deadline"
+            self._cut = cut_by(error.limit if isinstance(error, BudgetExhausted) else "deadline")
             self._text.end()
             return None
         self._begin(opened)

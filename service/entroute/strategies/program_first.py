@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from entroute.errors import BudgetExhausted, CallFailed, DeadlineExceeded, WorkerRejected
-from entroute.evidence import Escalation, Outcome, Refusal, StopReason, Verdict
+from entroute.evidence import Escalation, Outcome, Refusal, StopReason, Verdict, cut_by
 from entroute.protocols import Run, Sandbox, Verifier
 from entroute.strategies.climbing import Climb, climb_outcome, ending, higher, raised
 from entroute.strategies.drawing import Draw, Manner, drawn
@@ -162,7 +162,7 @@ class ProgramFirst:
         larger = higher(run, tier)
         missed: StopReason = "exhausted"
         if larger is not None and not run.affords(larger):
-            missed = "deadline" if run.ledger.exhausted == "deadline" else "budget"
+            missed = cut_by(run.ledger.exhausted)
             larger = None
         for target in (tier,) if larger is None else (larger, tier):
             try:

@@ -1,9 +1,10 @@
 """Reserves samples wave by wave with room for their judging, and for the waves to come."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any
 
 from entroute.errors import BudgetExhausted, Limit
+from entroute.evidence import CutShort
 from entroute.ledger import Ledger
 from entroute.protocols import Run, Tier
 from entroute.types import Call, ChatRequest
@@ -38,7 +39,7 @@ class Reserved:
     """
 
     calls: tuple[Call, ...]
-    cut: Literal["budget", "deadline"] | None = None
+    cut: CutShort | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +119,30 @@ class Reserver:
                 ledger.shrink(head, 1)
             raise
         return tuple(calls)
+
+
+def next_sample(run: Run, tier: Tier, room: int, **facts: Any) -> Call | None:
+    """Reserve one sample with its share of what is left; None where the ledger holds none.
+
+    Args:
+        run: The request.
+        tier: Where it comes from.
+        room: Samples that may still be begun, this one included; below 1 no call is left.
+        facts: As of `Run.reserve`.
+    """
+    ledger, before = run.ledger, run.ledger.exhausted
+    if room < 1:
+        ledger.exhausted = "max_calls"
+    for share in range(room, 0, -1):
+        try:
+            call = run.reserve(tier, "sample", share=share, **facts)
+        except BudgetExhausted as error:
+            if error.limit == "deadline":
+                break
+        else:
+            ledger.exhausted = before  # a larger share that did not fit has cut nothing yet
+            return call
+    return None
 
 
 def shrunk(ledger: Ledger, call: Call, shares: int) -> Call:

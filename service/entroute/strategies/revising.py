@@ -4,14 +4,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from entroute.errors import BudgetExhausted, DeadlineExceeded
-from entroute.evidence import Escalation
+from entroute.evidence import Escalation, cut_by
 from entroute.protocols import Run, Tier, Verifier
 from entroute.strategies.base import continued, may_move, move, taken_head
 from entroute.strategies.drawing import Draw, judge_together
 from entroute.strategies.fanout import Failure, Fanout
 from entroute.strategies.judging import NOT_YET
 from entroute.strategies.prompting import with_turns
-from entroute.strategies.reserving import shrunk
+from entroute.strategies.reserving import next_sample, shrunk
 from entroute.types import Call, ChatRequest, Completion, Delta
 from entroute.uncertainty import leading_votes, lossless_settled
 
@@ -143,31 +143,17 @@ class Refining:
         owed = self.plan.judge.calls * (live + draw.votes.count(NOT_YET))
         # Where there is no room to judge even one, the first attempt goes without.
         room = max(self._room(owed), 0 if self.places else min(1, ledger.calls_left))
-        if room < 1:
-            ledger.exhausted = "max_calls"
-        refused = ledger.exhausted
-        place = len(self.chains[chain])
-        request = revision_of(self.run.request, self.chains[chain])
-        for share in range(room, 0, -1):
-            try:
-                call = self.run.reserve(
-                    self.draw.tier,
-                    "sample",
-                    request=request,
-                    sample=chain * self.plan.rounds + place,
-                    share=share,
-                    top_logprobs=self.plan.judge.top_logprobs,
-                )
-            except BudgetExhausted as error:
-                if error.limit == "deadline":
-                    draw.stop = "deadline"
-                    return None
-                continue
-            ledger.exhausted = refused  # a larger share that did not fit has cut nothing yet
-            return call
-        if draw.stop != "deadline":
-            draw.stop = "budget"
-        return None
+        call = next_sample(
+            self.run,
+            draw.tier,
+            room,
+            request=revision_of(self.run.request, self.chains[chain]),
+            sample=chain * self.plan.rounds + len(self.chains[chain]),
+            top_logprobs=self.plan.judge.top_logprobs,
+        )
+        if call is None and draw.stop != "deadline":
+            draw.stop = cut_by(ledger.exhausted)
+        return call
 
     def _note(self, call: Call, chain: int) -> None:
         self.places[call.id] = (chain, len(self.chains[chain]))

@@ -15,12 +15,12 @@ import structlog
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 
 from entroute.addresses import HttpUrl
+from entroute.bodies import AS_IT_IS, read_body
 from entroute.types import ChatRequest
 from entroute.verifiers.judging import quoted
 
 _VLLM_PATHS = ("/pooling", "/score")
 _MAX_ANSWER_BYTES = 8 * 1024 * 1024
-_CHUNK = 64 * 1024
 
 _log = structlog.get_logger(__name__)
 
@@ -124,7 +124,7 @@ class RewardClient:
 
     async def _post(self, body: Mapping[str, Any]) -> Mapping[str, Any]:
         facts: dict[str, Any] = dict(body)
-        headers = {"Accept-Encoding": "identity"}  # a small body unpacks to a huge one
+        headers = dict(AS_IT_IS)
         if self._endpoint.format == "vllm":
             facts["use_activation"] = self._endpoint.scale == "unit"
             facts |= {"model": self._endpoint.model} if self._endpoint.model else {}
@@ -156,12 +156,7 @@ class RewardClient:
         async with self._client.stream(
             "POST", self._endpoint.url, json=facts, headers=headers, timeout=timeout
         ) as response:
-            read = bytearray()
-            async for chunk in response.aiter_raw(_CHUNK):
-                read += chunk
-                if len(read) > _MAX_ANSWER_BYTES:
-                    raise ValueError("the answer is too large")
-            return response.status_code, bytes(read)
+            return response.status_code, await read_body(response, _MAX_ANSWER_BYTES)
 
     def _stepped(self, answer: str) -> str:
         tag = self._endpoint.step_tag
