@@ -62,7 +62,8 @@ lock: ## Renew the lock file
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet uv
 	$(BIN)/uv pip compile pyproject.toml --quiet --universal --python-version 3.11 --generate-hashes \
-	  --no-emit-index-url --no-annotate --no-header --extra llamacpp --extra maths --extra sandbox --group dev \
+	  --no-emit-index-url --no-annotate --no-header --extra llamacpp --extra maths --extra sandbox \
+	  --extra learning --extra plots --group dev \
 	  --output-file requirements-dev.lock
 
 clean: ## Remove the environment and what tools left

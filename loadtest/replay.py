@@ -18,11 +18,12 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+from entroute.decisions import Load
 from entroute.difficulty.lexical import LexicalConfig
 from entroute.evaluation.bank import Sample, read_bank
 from entroute.evaluation.replaying import RecordedSandbox, ReplayBackend
 from entroute.evaluation.virtual_time import run_virtually
-from entroute.evidence import Load, Outcome, Trace
+from entroute.evidence import Outcome, Trace
 from entroute.gateway import Gateway, Parts
 from entroute.opening import Ask, Opener
 from entroute.protocols import Run, Sandbox, Tier, Verifier

@@ -9,7 +9,8 @@ from typing import Any, TypeVar
 
 from entroute.backends.metered import Metered, Stopwatch
 from entroute.calls import CallStream
-from entroute.evidence import Decision, Outcome, Trace
+from entroute.decisions import Decision
+from entroute.evidence import Outcome, Trace
 from entroute.ledger import Ledger
 from entroute.opening import Ask
 from entroute.protocols import OutcomeStream, Run, Strategy, Tier

@@ -8,8 +8,9 @@ from dataclasses import dataclass, field, replace
 
 import pytest_asyncio
 
+from entroute.decisions import Decision, Estimate, Load
 from entroute.errors import CacheUnavailable
-from entroute.evidence import Decision, Estimate, Load, Outcome, Trace, Verdict
+from entroute.evidence import Outcome, Trace, Verdict
 from entroute.execution import Execution
 from entroute.protocols import Run, Sandbox, Verifier
 from entroute.strategies.parts import StrategyParts

@@ -5,10 +5,10 @@ from dataclasses import replace
 
 import pytest
 
+from entroute.decisions import Decision
 from entroute.errors import (
     WorkerFailed,
 )
-from entroute.evidence import Decision
 from entroute.types import ChatRequest, Options, Principal
 from tests.builders import a_request, an_ask, read_outcome
 from tests.fakes import (

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from entroute.evidence import Decision, Load, Outcome, Trace
+from entroute.decisions import Decision, Load
+from entroute.evidence import Outcome, Trace
 from entroute.gateway import Gateway, Parts
 from entroute.opening import Opener
 from entroute.protocols import Strategy, Tier

@@ -1,4 +1,4 @@
-"""What the steps of the walk found and decided, and the one mutable value: `Trace`.
+"""What spending found, and the one mutable value: `Trace`.
 
 Times are seconds, log-probabilities natural, scores and probabilities in [0, 1].
 """
@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from entroute.decisions import Decision, Estimate
 from entroute.errors import Limit
 from entroute.spending import Charge, Usage
 from entroute.types import Completion
@@ -23,85 +24,6 @@ CacheResult = Literal["miss", "exact", "semantic", "bypass"]
 def cut_by(limit: Limit | None) -> CutShort:
     """Return why a request ends that a limit cut short."""
     return "deadline" if limit == "deadline" else "budget"
-
-
-@dataclass(frozen=True, slots=True)
-class Estimate:
-    """How hard a prompt is.
-
-    Attributes:
-        difficulty: In [0, 1], 1 hardest; None when the estimator abstains.
-        source: Which estimator said so.
-        reason: Why, in words.
-        p_right: Calibrated probability of a right answer by tier; empty when not calibrated.
-        checkable: The answer form that the prompt asks for, or None.
-    """
-
-    difficulty: float | None
-    source: str
-    reason: str = ""
-    p_right: Mapping[str, float] = field(default_factory=dict)
-    checkable: str | None = None
-
-    @property
-    def abstained(self) -> bool:
-        """Whether the estimator has nothing to say about this prompt."""
-        return self.difficulty is None
-
-
-@dataclass(frozen=True, slots=True)
-class TierLoad:
-    """What a tier is busy with.
-
-    Attributes:
-        in_flight: Calls of this gateway.
-        workers: All workers of the tier.
-        healthy: Those of them that can be called.
-        waiting: Calls queued in the workers, None where unknown.
-        kv_use: Share of the workers' KV cache in use, [0, 1], None where unknown.
-    """
-
-    in_flight: int
-    workers: int
-    healthy: int
-    waiting: int | None = None
-    kv_use: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Load:
-    """A snapshot of every tier's load.
-
-    Attributes:
-        tiers: By tier name.
-        age_s: Seconds since the workers were last asked.
-    """
-
-    tiers: Mapping[str, TierLoad]
-    age_s: float = 0.0
-
-
-@dataclass(frozen=True, slots=True)
-class Decision:
-    """What to spend: where, how, how much, and why.
-
-    Attributes:
-        tier: Tier to start on.
-        strategy: Name of the strategy.
-        reason: Why, in words.
-        predicted_quality: Probability of a right answer in [0, 1], or None when not calibrated.
-        predicted_cost_usd: Dollars, or None when not known.
-        alternatives: Other plans considered, best first, in words.
-        degraded: Parts whose absence forced this decision.
-    """
-
-    tier: str
-    strategy: str
-    reason: str
-    predicted_quality: float | None = None
-    predicted_cost_usd: float | None = None
-    alternatives: tuple[str, ...] = ()
-    degraded: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

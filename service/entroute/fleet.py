@@ -11,8 +11,8 @@ from entroute.backends.balancing import build_balancer
 from entroute.backends.health import HealthSweeps
 from entroute.backends.pool import Pool
 from entroute.backends.worker import Worker
+from entroute.decisions import Load
 from entroute.errors import ConfigurationError
-from entroute.evidence import Load
 from entroute.protocols import Clock, Tier
 from entroute.settings import Settings, TierSettings, WorkerSettings
 from entroute.telemetry.gauges import WorkerGauges

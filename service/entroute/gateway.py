@@ -17,8 +17,9 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from entroute.cache.seen import Seen
+from entroute.decisions import Decision, Estimate, Load
 from entroute.errors import BudgetExhausted, DeadlineExceeded, RequestError, WorkerRejected
-from entroute.evidence import Decision, Estimate, Load, Outcome, Result, Trace
+from entroute.evidence import Outcome, Result, Trace
 from entroute.opening import Ask, Opener
 from entroute.protocols import (
     Cache,

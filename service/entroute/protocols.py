@@ -6,8 +6,9 @@ from random import Random
 from typing import Any, Protocol, runtime_checkable
 
 from entroute.calls import CallStream, Head
+from entroute.decisions import Decision, Estimate, Load
 from entroute.errors import ConfigurationError
-from entroute.evidence import Decision, Estimate, Load, Outcome, Refusal, Trace, Verdict
+from entroute.evidence import Outcome, Refusal, Trace, Verdict
 from entroute.execution import Execution
 from entroute.ledger import Ledger
 from entroute.spending import Price, Purpose

@@ -8,6 +8,7 @@ import pytest
 from entroute.backends.balancing import BalancerKind, build_balancer
 from entroute.backends.pool import NobodyAsked, Pool
 from entroute.backends.worker import Timeouts
+from entroute.decisions import TierLoad
 from entroute.errors import (
     DeadlineExceeded,
     Overloaded,
@@ -18,7 +19,6 @@ from entroute.errors import (
     WorkerRejected,
     WorkerTimeout,
 )
-from entroute.evidence import TierLoad
 from loadtest.spawn import FakeWorker
 from tests.builders import a_request, read_until, until
 from tests.workers import Connect, ask, both, call_by

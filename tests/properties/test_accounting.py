@@ -10,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from entroute.calls import CallStream
+from entroute.decisions import Decision
 from entroute.errors import EntrouteError, WorkerFailed, WorkerRejected
-from entroute.evidence import Decision, Outcome
+from entroute.evidence import Outcome
 from entroute.protocols import Run, Strategy, Streams
 from entroute.spending import Price
 from entroute.strategies import DEFAULT_STRATEGIES

@@ -5,13 +5,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from entroute.decisions import Decision, Estimate, Load
 from entroute.errors import (
     ContextLengthExceeded,
     InvalidRequest,
     PermissionDenied,
     TierUnavailable,
 )
-from entroute.evidence import Decision, Estimate, Load
 from entroute.protocols import Policy, Run, Strategy, Tier
 from entroute.routing.static import StaticConfig
 from entroute.routing.threshold import ThresholdConfig

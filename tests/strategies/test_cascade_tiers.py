@@ -3,8 +3,8 @@
 import pytest
 
 from entroute.calls import Head
+from entroute.decisions import Decision
 from entroute.errors import TierUnavailable, WorkerFailed
-from entroute.evidence import Decision
 from entroute.protocols import Run
 from entroute.types import ChatRequest
 from tests.builders import a_budget, a_run, a_tier

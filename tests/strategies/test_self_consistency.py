@@ -7,8 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from entroute.calls import Head
+from entroute.decisions import Decision
 from entroute.errors import BudgetExhausted, DeadlineExceeded, WorkerFailed, WorkerRejected
-from entroute.evidence import Decision, Verdict
+from entroute.evidence import Verdict
 from entroute.protocols import Run, Streams
 from entroute.strategies.parts import StrategyParts
 from entroute.strategies.self_consistency import SelfConsistency, SelfConsistencyConfig

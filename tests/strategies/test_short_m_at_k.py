@@ -8,8 +8,8 @@ import pytest_asyncio
 from pydantic import ValidationError
 
 from entroute.backends.worker import Timeouts, Worker
+from entroute.decisions import Estimate
 from entroute.errors import WorkerFailed, WorkerRejected
-from entroute.evidence import Estimate
 from entroute.protocols import Run, Streams, Tier
 from entroute.strategies.short_m_at_k import ShortMAtK, ShortMAtKConfig
 from entroute.types import Completion

@@ -2,6 +2,7 @@ import asyncio
 
 import pytest
 
+from entroute.decisions import Decision
 from entroute.errors import (
     BudgetExhausted,
     CallFailed,
@@ -10,7 +11,7 @@ from entroute.errors import (
     WorkerFailed,
     WorkerRejected,
 )
-from entroute.evidence import Decision, Outcome
+from entroute.evidence import Outcome
 from entroute.protocols import Run, Streams
 from entroute.strategies.single import Single
 from entroute.types import Delta

@@ -3,8 +3,8 @@
 import pytest
 
 from entroute.backends.pool import NobodyAsked
+from entroute.decisions import Decision
 from entroute.errors import TierUnavailable
-from entroute.evidence import Decision
 from tests.builders import a_budget, a_request, a_run, a_tier, backend_of
 from tests.scripted import fails, hangs, says
 from tests.strategies.singles import DOWN, answer, either, probed, spent

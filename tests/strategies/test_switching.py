@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from entroute.calls import Head
-from entroute.evidence import Decision, Outcome
+from entroute.decisions import Decision
+from entroute.evidence import Outcome
 from entroute.types import Delta
 from tests.builders import a_budget, a_request, a_run, a_tier
 from tests.continuing import Continuing, Cut, Hands, by_bytes, by_spaces, by_words

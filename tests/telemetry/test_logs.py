@@ -6,7 +6,8 @@ from collections.abc import Iterator
 import pytest
 import structlog
 
-from entroute.evidence import Decision, Estimate, Outcome
+from entroute.decisions import Decision, Estimate
+from entroute.evidence import Outcome
 from entroute.spending import Charge, Usage
 from entroute.telemetry.logs import RequestLog, configure_logs, line_of
 from tests.builders import a_completion, a_trace

@@ -3,7 +3,8 @@
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 
-from entroute.evidence import Decision, Escalation, Estimate, Outcome, Trace, Verdict
+from entroute.decisions import Decision, Estimate
+from entroute.evidence import Escalation, Outcome, Trace, Verdict
 from entroute.spending import Charge, Usage
 from entroute.telemetry.metrics import Metrics
 from tests.builders import a_completion, a_trace

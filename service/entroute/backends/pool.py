@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 from entroute.backends.worker import Worker
 from entroute.calls import CallStream
+from entroute.decisions import TierLoad
 from entroute.errors import (
     DeadlineExceeded,
     Overloaded,
@@ -18,7 +19,6 @@ from entroute.errors import (
     WorkerRejected,
     WorkerUnavailable,
 )
-from entroute.evidence import TierLoad
 from entroute.protocols import Balancer
 from entroute.types import Call, Completion
 

@@ -6,9 +6,9 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from entroute.decisions import Estimate
 from entroute.difficulty.lexical import LexicalConfig
 from entroute.difficulty.probe import ProbeConfig
-from entroute.evidence import Estimate
 from entroute.protocols import Estimator, Run
 
 

@@ -11,7 +11,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 from entroute.answers import recognised_form
-from entroute.evidence import Estimate
+from entroute.decisions import Estimate
 from entroute.protocols import Run
 
 _MAX_CHARACTERS = 100_000

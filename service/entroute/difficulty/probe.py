@@ -6,8 +6,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from entroute.calls import Head
 from entroute.confidence import GATE_TOP_LOGPROBS, confidence
+from entroute.decisions import Estimate
 from entroute.errors import BudgetExhausted, CallFailed, DeadlineExceeded, WorkerRejected
-from entroute.evidence import Estimate
 from entroute.protocols import Run, Tier
 from entroute.types import Completion, Delta, TokenLogprob
 

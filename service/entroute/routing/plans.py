@@ -2,8 +2,9 @@
 
 from collections.abc import Mapping
 
+from entroute.decisions import Decision
 from entroute.errors import ContextLengthExceeded, InvalidRequest, PermissionDenied, TierUnavailable
-from entroute.evidence import Decision, Refusal
+from entroute.evidence import Refusal
 from entroute.protocols import Run, Strategy, Tier
 
 _WITH_VERIFIER = ("verify_then_escalate", "self_consistency", "best_of_n", "rejection")

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from entroute.evidence import Decision, Estimate, Load
+from entroute.decisions import Decision, Estimate, Load
 from entroute.protocols import Run, Strategy
 from entroute.routing.plans import first_supported, refuse_quality, usable_tiers
 

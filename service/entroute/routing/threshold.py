@@ -5,7 +5,7 @@ from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from entroute.evidence import Decision, Estimate, Load
+from entroute.decisions import Decision, Estimate, Load
 from entroute.protocols import Run, Strategy
 from entroute.routing.plans import first_supported, refuse_quality, usable_tiers
 
