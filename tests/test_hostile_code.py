@@ -14,7 +14,7 @@ from entroute.strategies.programs import code_of
 from entroute.verifiers import build_verifier
 from tests.fakes import FakeSandbox, executed, verifier_parts
 
-GAP_S = 6.0
+GAP_S = 25.0
 """Longest time that the loop may stand still: generous, since other processes run beside this."""
 
 SIZE = 65_000

@@ -21,7 +21,7 @@ async def test_a_closed_loop_sends_exactly_the_requests_asked(worker: FakeWorker
 
 
 async def test_first_bytes_of_streams_come_before_their_ends(worker: FakeWorker):
-    await worker.script(tokens_per_second=100)
+    await worker.script(tokens_per_second=20)
     load = await run_load(target(worker, stream=True), 2, requests=4)
     assert load.events == 4 * 7  # role, four tokens, the end, [DONE]
     for first, whole in zip(load.ttfts, load.latencies, strict=True):

@@ -34,7 +34,7 @@ def test_other_programs_do_not(program: str):
 def test_endless_loops_are_stopped_by_cpu_time():
     started = time.monotonic()
     assert not passes("while True:\n    pass\n", QUICK)
-    assert time.monotonic() - started < 15
+    assert time.monotonic() - started < 60
 
 
 def test_sleeping_programs_are_stopped_by_wall_time():
