@@ -12,7 +12,10 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from entroute.api.auth import KeyFile
+from entroute.feedback import MemoryFeedbackConfig
+from entroute.feedback.feedback import Origin
 from entroute.settings import Settings
+from entroute.telemetry.feedback import FeedbackMetrics
 from entroute.telemetry.gauges import WorkerGauges
 from entroute.telemetry.metrics import Metrics
 
@@ -132,6 +135,7 @@ def metrics() -> str:
     exported = Metrics(registry)
     exported.export_in_flight(lambda: 0)
     registry.register(WorkerGauges([]))
+    registry.register(FeedbackMetrics(MemoryFeedbackConfig().build(lambda: 0.0, Origin())))
     lines = [
         "# Metrics",
         "",

@@ -69,7 +69,7 @@ def _code_check(name: str, row: Mapping[str, Any]) -> dict[str, Any]:
         source = f"from typing import *\n{row['question']}"
         return {"kind": "program", "source": source, "answer": "code"}
     tests = assertions(dict(row))[1:] if name == "mbpp" else [row["test"]]
-    return {"kind": "tests", "tests": tests, "entry_point": row["entry_point"]}
+    return {"kind": "tests", "tests": tests, "entry_point": row["entry_point"].strip()}
 
 
 def _row(id_: str, task: str, form: str, message: str, check: Mapping[str, Any]) -> dict[str, Any]:

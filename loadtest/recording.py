@@ -11,14 +11,14 @@ import argparse
 import asyncio
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import IO, Any
 
 import httpx
 import orjson
 
-from entroute.evaluation.bank import SCHEMA, Sample, read_bank
+from entroute.evaluation.bank import BankHeader, Sample, read_bank, write_bank
 from entroute.strategies.programs import PROGRAM_LINE
 from loadtest.tasks import Prompt, Task, load
 
@@ -169,6 +169,7 @@ def missing(
         if whole < len(written):
             with path.open("r+b") as bank:
                 bank.truncate(whole)
+    if path.exists() and path.stat().st_size:
         known = {(s.tier, s.prompt, s.form, s.index) for s in read_bank(path)}
     return [
         (form, index)
@@ -194,10 +195,28 @@ def main(argv: Sequence[str] | None = None) -> None:
     forms = [form for form in asked(prompts) if form.form in names]
     first, last = map(int, given.samples.split(":"))
     todo = missing(forms, range(first, last), source.tier, given.out)
+    _head(source, given.out, len(range(first, last)))
     with given.out.open("ab") as out:
-        if out.tell() == 0:
-            out.write(orjson.dumps({"schema": SCHEMA}) + b"\n")
         asyncio.run(record(source, todo, out))
+
+
+def _head(source: Source, path: Path, samples: int) -> None:
+    """Give a file a header that knows the tier."""
+    if path.exists() and path.stat().st_size:
+        bank = read_bank(path)
+        tiers = {**bank.header.tiers, source.tier: source.model}
+        write_bank(path, replace(bank.header, tiers=tiers), bank)
+        return
+    header = BankHeader(
+        tiers={source.tier: source.model},
+        engine="unknown engine",
+        temperature=source.temperature,
+        max_tokens=source.max_tokens,
+        samples=samples,
+        prompts="",
+        command="python -m loadtest.recording",
+    )
+    write_bank(path, header, [])
 
 
 def _parser() -> argparse.ArgumentParser:

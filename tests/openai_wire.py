@@ -84,6 +84,8 @@ def check(path: str, status: int, content_type: str, body: bytes) -> None:
         assert_valid(json.loads(body), "ErrorResponse")
     elif path.endswith("/models"):
         assert_valid(json.loads(body), "ListModelsResponse")
+    elif path.endswith("/feedback"):  # entroute's own, in OpenAI's manner
+        assert json.loads(body)["object"] == "entroute.feedback"
     else:
         name = "CreateChatCompletionResponse" if chat else "CreateCompletionResponse"
         assert_valid(json.loads(body), name)

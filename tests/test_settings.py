@@ -141,7 +141,7 @@ def test_an_unknown_key_is_named_with_its_path_as_the_file_has_it(
         ({"tiers": [{"model": "m"}]}, "tiers.0.name: Field required"),
         ({"cache": {"kind": "redis"}}, "cache.url: Field required"),
         ({"cache": {"kind": "disk"}}, "cache: 'disk'"),
-        ({"policy": {"kind": "compute_optimal"}}, "policy: 'compute_optimal'"),
+        ({"policy": {"kind": "computed"}}, "policy: 'computed'"),
         ({"policy": {"easy_below": 0.9, "hard_above": 0.1}}, "policy: easy_below must not be"),
         ({"limits": {"deadline_s": 0}}, "limits.deadline_s: Input should be greater than 0"),
         ({"strategies": [{"window": 3}]}, "strategies.0: Unable to extract tag"),

@@ -17,15 +17,20 @@ import entroute
 from entroute.api import handlers
 from entroute.api.answering import Answering, new_trace, walks
 from entroute.api.auth import KeyRing, check_key_file
+from entroute.api.feedback import feedback_routes
 from entroute.api.middleware import Edge
 from entroute.api.routes import answer_routes, model_routes, ops_routes
+from entroute.deciding import deciding, profile_of
+from entroute.feedback.feedback import Feedback, Origin
 from entroute.fleet import Fleet
 from entroute.gateway import Gateway, Parts, result_of
 from entroute.opening import Opener
+from entroute.profile.profile import Profile
 from entroute.protocols import Clock, Strategy, Tier
 from entroute.sandbox.server import StartedSandbox
 from entroute.settings import Settings
 from entroute.strategies.parts import StrategyParts
+from entroute.telemetry.feedback import FeedbackMetrics
 from entroute.telemetry.logs import RequestLog
 from entroute.telemetry.metrics import Metrics
 from entroute.verifiers import build_verifier
@@ -68,11 +73,13 @@ def create_app(
         ConfigurationError: A tier's engine is not running, or the key file is wrong.
     """
     fleet = Fleet(settings, clock, ready_made=tiers, engine_urls=engine_urls or {})
-    tools = _tools(settings)
+    profile = profile_of(settings)
+    tools = _tools(settings, profile, clock)
     metrics = Metrics(CollectorRegistry())
-    parts = _parts(settings, fleet, tools, metrics, clock, rng)
+    parts = _parts(settings, profile, fleet, tools, metrics, clock, rng)
     gateway = Gateway(parts)
     metrics.export_in_flight(lambda: gateway.in_flight)
+    metrics.registry.register(FeedbackMetrics(tools.feedback))
     return _application(_Built(settings, fleet, gateway, parts, metrics, tools))
 
 
@@ -85,12 +92,14 @@ class _Tools:
         sandbox: Runs programs, None where none is configured.
         rewards: Reward models by name.
         client: Their connections.
+        feedback: Takes outcome labels.
     """
 
     symbolic: SymbolicEquality
     sandbox: StartedSandbox | None
     rewards: Mapping[str, RewardClient]
     client: httpx.AsyncClient
+    feedback: Feedback
 
     async def start(self, stack: AsyncExitStack) -> None:
         """Start them, each to be closed by `stack`."""
@@ -100,20 +109,25 @@ class _Tools:
         if self.sandbox is not None:
             stack.push_async_callback(self.sandbox.close)
             await self.sandbox.start()
+        stack.push_async_callback(self.feedback.close)
+        await self.feedback.start()
 
 
-def _tools(settings: Settings) -> _Tools:
+def _tools(settings: Settings, profile: Profile | None, clock: Clock) -> _Tools:
+    origin = Origin() if profile is None else Origin.of(profile.digest, profile.made.at)
     client = httpx.AsyncClient(trust_env=False)  # a proxy has no business with reward models
     return _Tools(
         SymbolicEquality(),
         None if settings.sandbox is None else settings.sandbox.build(),
         {endpoint.name: RewardClient(endpoint, client) for endpoint in settings.rewards},
         client,
+        settings.feedback.build(clock, origin),
     )
 
 
 def _parts(  # noqa: PLR0913, PLR0917 - a composition root composes
     settings: Settings,
+    profile: Profile | None,
     fleet: Fleet,
     tools: _Tools,
     metrics: Metrics,
@@ -121,7 +135,9 @@ def _parts(  # noqa: PLR0913, PLR0917 - a composition root composes
     rng: random.Random | None,
 ) -> Parts:
     """Return what the walk is made of."""
-    strategies = _strategies(settings, StrategyParts(Majority(tools.symbolic), tools.sandbox))
+    ways = StrategyParts(Majority(tools.symbolic), tools.sandbox)
+    strategies = _strategies(settings, ways)
+    decides = deciding(settings, profile, strategies, ways, tools.feedback, clock)
     opener = Opener(
         fleet.tiers,
         settings.limits.build(),
@@ -133,14 +149,15 @@ def _parts(  # noqa: PLR0913, PLR0917 - a composition root composes
     )
     return Parts(
         opener=opener,
-        estimator=settings.difficulty.build(),
-        policy=settings.policy.build(strategies),
+        estimator=decides.estimator,
+        policy=decides.policy,
         strategies=strategies,
         cache=settings.cache.build(clock),
-        recorders=(metrics, RequestLog(structlog.get_logger("entroute"))),
+        recorders=(metrics, RequestLog(structlog.get_logger("entroute")), tools.feedback),
         load=fleet.load,
-        fingerprint=fingerprint(settings),
+        fingerprint=fingerprint(settings, profile),
         clock=clock,
+        plans=decides.plans,
     )
 
 
@@ -189,6 +206,7 @@ def _application(built: _Built) -> FastAPI:
     handlers.install(app, failed)
     app.include_router(answer_routes(answering))
     app.include_router(model_routes(fleet.tiers, answering))
+    app.include_router(feedback_routes(built.tools.feedback, answering.admit))
     app.include_router(ops_routes(built.metrics.registry, fleet.not_ready))
     app.add_middleware(
         Edge,
@@ -220,7 +238,7 @@ def _strategies(settings: Settings, parts: StrategyParts) -> dict[str, Strategy]
     return {config.kind: config.build(parts) for config in settings.all_strategies}
 
 
-def fingerprint(settings: Settings) -> str:
+def fingerprint(settings: Settings, profile: Profile | None) -> str:
     """Return a digest of everything configured, or a default, that can change an answer."""
     how = settings.model_dump_json(include={"difficulty", "policy", "limits", "sandbox", "rewards"})
     ways = [config.model_dump_json() for config in settings.all_strategies]
@@ -229,5 +247,6 @@ def fingerprint(settings: Settings) -> str:
         "engine": {"port", "threads", "slots", "python"},
     }
     what = [tier.model_dump_json(exclude=hosting) for tier in settings.tiers]
-    parts = "\n".join([entroute.__version__, how, *ways, *what])
+    known = "" if profile is None else profile.digest
+    parts = "\n".join([entroute.__version__, how, *ways, *what, known])
     return hashlib.blake2b(parts.encode(), digest_size=8).hexdigest()

@@ -1,10 +1,11 @@
-"""The command line: `entroute serve | check | sandbox | models`."""
+"""The command line: `entroute serve | check | sandbox | models`, and the offline commands."""
 
 import asyncio
 import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
+from importlib import import_module
 from pathlib import Path
 from typing import Annotated, NoReturn
 
@@ -34,6 +35,9 @@ from entroute.serving import serve as run_server
 from entroute.settings import LOOPBACK, Settings, TierSettings
 from entroute.telemetry.logs import configure_logs
 
+OFFLINE = ("bank", "calibrate", "replay", "route-eval")
+"""Commands that take the extra `learning`."""
+
 EXIT_FAILED = 1
 EXIT_CONFIGURATION = 2
 EXIT_INTERRUPTED = 130
@@ -41,6 +45,7 @@ EXIT_INTERRUPTED = 130
 app = typer.Typer(
     name="entroute",
     help="OpenAI-compatible gateway that spends just enough test-time compute on every request.",
+    epilog=f"With the extra `learning` also: {', '.join(OFFLINE)}.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -227,13 +232,34 @@ Metrics: {url}/metrics   Stop: Ctrl-C
     )
 
 
+def _add_offline() -> None:
+    """Add the commands that fit and replay: importing what they need takes seconds.
+
+    Raises:
+        ConfigurationError: The extra `learning` is not installed.
+    """
+    try:
+        commands = import_module("entroute.evaluation.commands")
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.partition(".")[0] not in {"numpy", "scipy", "sklearn"}:
+            raise
+        raise ConfigurationError(
+            f"{', '.join(OFFLINE)} need the extra `learning`: pip install 'entroute[learning]'"
+        ) from error
+    if not {command.name for command in app.registered_commands} & set(OFFLINE):
+        commands.register(app)
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line; exit 2 for a wrong configuration, 1 for any other failure.
 
     Args:
         arguments: What follows the command's name; this process's own when left out.
     """
+    given = sys.argv[1:] if arguments is None else arguments
     try:
+        if next((word for word in given if not word.startswith("-")), "") in OFFLINE:
+            _add_offline()
         app(arguments)
     except ConfigurationError as error:
         _fail(error, EXIT_CONFIGURATION)

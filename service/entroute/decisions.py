@@ -5,6 +5,9 @@ Times are seconds, probabilities and scores in [0, 1].
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Literal
+
+Basis = Literal["", "predicted", "target", "audit", "free_form", "unfamiliar", "fallback"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +115,8 @@ class Decision:
         profile_quality: What the profile alone predicted, before labels of traffic corrected it.
         propensity: Probability with which chance chose this plan, in (0, 1]; 1 when none had a say.
         quality_unmet: Whether the client's target quality is beyond every plan.
+        basis: What decided: `predicted`, `target` (the client's quality), `audit` (chance),
+            `free_form` or `unfamiliar` (a fixed plan), `fallback` (another policy), "" elsewhere.
     """
 
     tier: str
@@ -126,3 +131,4 @@ class Decision:
     profile_quality: float | None = None
     propensity: float = 1.0
     quality_unmet: bool = False
+    basis: Basis = ""

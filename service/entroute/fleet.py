@@ -1,7 +1,12 @@
-"""The configured tiers as running pools: built here, swept for health, closed with the server."""
+"""The configured tiers as running pools, and the engines that some of them own.
 
-from collections.abc import Mapping, Sequence
-from contextlib import AsyncExitStack
+Built here, swept for health, closed with whoever runs them.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
 
 import aiohttp
 import httpx
@@ -12,6 +17,7 @@ from entroute.backends.health import HealthSweeps
 from entroute.backends.pool import Pool
 from entroute.backends.worker import Worker
 from entroute.decisions import Load
+from entroute.embedded.engine import Engine
 from entroute.errors import ConfigurationError
 from entroute.protocols import Clock, Tier
 from entroute.settings import Settings, TierSettings, WorkerSettings
@@ -157,3 +163,33 @@ def _with_engine(tier: TierSettings, urls: Mapping[str, str]) -> TierSettings:
     if tier.name not in urls:
         raise ConfigurationError(f"tiers: the engine of '{tier.name}' is not running")
     return tier.model_copy(update={"workers": (WorkerSettings(url=urls[tier.name]),)})
+
+
+def built_engines(settings: Settings, resolve: Callable[[str], Path]) -> dict[str, Engine]:
+    """Return every tier's engine, by tier, its weights on this machine; blocks while they come.
+
+    Args:
+        settings: The configuration.
+        resolve: `Weights.resolve`.
+
+    Raises:
+        WeightsError: Weights are missing and cannot be fetched.
+    """
+    owning = [tier for tier in settings.tiers if tier.engine is not None]
+    return {
+        tier.name: tier.engine.build(tier.model, len(owning), resolve)
+        for tier in owning
+        if tier.engine is not None
+    }
+
+
+@asynccontextmanager
+async def running_engines(engines: Collection[Engine]) -> AsyncIterator[None]:
+    """Start engines, all at the same time; stop them on the way out."""
+    async with AsyncExitStack() as stack:
+        for engine in engines:
+            stack.push_async_callback(engine.stop)
+        async with asyncio.TaskGroup() as group:
+            for engine in engines:
+                group.create_task(engine.start())
+        yield

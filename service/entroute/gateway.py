@@ -13,7 +13,7 @@ A client that leaves closes the generator it reads, which cancels whatever is up
 from asyncio import CancelledError
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from entroute.cache.seen import Seen
@@ -54,6 +54,7 @@ class Parts:
         estimator: Step 2.
         policy: Step 3.
         strategies: Step 4, by name.
+        plans: The strategies of the profile's plans, each with thresholds of its own, by plan.
         cache: Steps 1 and 5, None for no cache.
         recorders: Step 6.
         load: Reads the tiers' load.
@@ -70,6 +71,11 @@ class Parts:
     load: Callable[[], Load]
     fingerprint: str
     clock: Clock
+    plans: Mapping[str, Strategy] = field(default_factory=dict)
+
+    def strategy(self, decision: Decision) -> Strategy:
+        """Return what spends by a decision."""
+        return self.plans.get(decision.plan) or self.strategies[decision.strategy]
 
 
 class Gateway:
@@ -147,7 +153,7 @@ class Gateway:
             trace.decision = await self._decide(run)
             for part in trace.decision.degraded:
                 trace.degrade(part)
-            strategy = self._parts.strategies[trace.decision.strategy]
+            strategy = self._parts.strategy(trace.decision)
             if trace.streamed and isinstance(strategy, Streams):
                 async with aclosing(strategy.stream(run)) as items:
                     async for item in items:
@@ -179,7 +185,13 @@ class Gateway:
         trace.charges = ledger.charges
         if outcome.stop_reason == "budget" and ledger.exhausted is None:
             ledger.exhausted = "max_generated_tokens"  # an answer that its share cut off
-        trace.outcome = replace(outcome, charges=trace.charges, degraded=tuple(trace.degraded))
+        drawn = trace.decision is not None and trace.decision.basis == "audit"
+        trace.outcome = replace(
+            outcome,
+            charges=trace.charges,
+            degraded=tuple(trace.degraded),
+            repeatable=outcome.repeatable and not drawn,
+        )
         return trace.outcome
 
     def _begin(self, trace: Trace) -> None:

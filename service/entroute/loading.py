@@ -29,8 +29,11 @@ EMBEDDED: Mapping[str, Any] = {
             "price": {"prompt": 0.15, "completion": 0.30},
         },
     ],
+    "difficulty": {"kind": "learned"},
+    "policy": {"kind": "compute_optimal"},
 }
-"""What `entroute serve` starts without a file: two real models on this machine's CPU."""
+"""What `entroute serve` starts without a file: two real models on this machine's CPU, and the
+profile of this pair to decide by."""
 
 
 def load(path: Path | None, environment: Mapping[str, str]) -> Settings:

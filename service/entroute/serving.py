@@ -1,11 +1,10 @@
 """`entroute serve`: engines first, then the server, until a signal says stop."""
 
-import asyncio
 import errno
 import signal
 import socket
-from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, closing
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from types import FrameType
 
 import uvicorn
@@ -16,6 +15,7 @@ from entroute.app import check_keys, create_app
 from entroute.embedded.engine import Engine
 from entroute.embedded.weights import Weights
 from entroute.errors import ConfigurationError
+from entroute.fleet import built_engines, running_engines
 from entroute.sandbox.server import StartedSandbox
 from entroute.settings import Settings, TierSettings
 
@@ -70,7 +70,7 @@ def serve(
     """
     check_keys(settings)
     with closing(listening(settings.server.host, settings.server.port, "server.")) as listener:
-        engines = _built(settings, weights)
+        engines = built_engines(settings, weights.resolve)
         if engines:
             starting([tier for tier in settings.tiers if tier.name in engines])
         uvloop.run(_run(settings, listener, engines, ready))
@@ -84,7 +84,7 @@ async def _run(
 ) -> None:
     if settings.sandbox is not None:
         await try_out(settings.sandbox.build())
-    async with _running(engines.values()):
+    async with running_engines(engines.values()):
         urls = {name: engine.url for name, engine in engines.items()}
         app = create_app(settings, engine_urls=urls)
         config = uvicorn.Config(
@@ -141,25 +141,3 @@ def listening(host: str, port: int, source: str) -> socket.socket:
             message = f"host: cannot listen on {host}:{port}: {error.strerror or error}"
         raise ConfigurationError(f"{source}{message}") from error
     return listener
-
-
-def _built(settings: Settings, weights: Weights) -> dict[str, Engine]:
-    """Return every tier's engine, by tier, its weights on this machine; blocks while they come."""
-    owning = [tier for tier in settings.tiers if tier.engine is not None]
-    return {
-        tier.name: tier.engine.build(tier.model, len(owning), weights.resolve)
-        for tier in owning
-        if tier.engine is not None
-    }
-
-
-@asynccontextmanager
-async def _running(engines: Collection[Engine]) -> AsyncIterator[None]:
-    """Start engines, all at the same time; stop them on the way out."""
-    async with AsyncExitStack() as stack:
-        for engine in engines:
-            stack.push_async_callback(engine.stop)
-        async with asyncio.TaskGroup() as group:
-            for engine in engines:
-                group.create_task(engine.start())
-        yield

@@ -11,8 +11,9 @@ from entroute.backends.worker import Timeouts
 from entroute.cache import CacheConfig, MemoryCacheConfig
 from entroute.difficulty import ChainConfig, DifficultyConfig
 from entroute.embedded.config import EngineConfig
+from entroute.feedback import FeedbackConfig, MemoryFeedbackConfig
 from entroute.opening import AUTO
-from entroute.routing import PolicyConfig, ThresholdConfig
+from entroute.routing import PolicyConfig, StaticConfig, ThresholdConfig
 from entroute.sandbox import SandboxConfig
 from entroute.spending import BudgetLimits, Price
 from entroute.strategies import (
@@ -160,7 +161,12 @@ def with_default_kinds(data: Any) -> Any:
     """Let one override a field of a default part without repeating its kind."""
     if not isinstance(data, dict):
         return data
-    kinds = {"cache": "memory", "difficulty": "chain", "policy": "threshold"}
+    kinds = {
+        "cache": "memory",
+        "difficulty": "chain",
+        "policy": "threshold",
+        "feedback": "memory",
+    }
     named = {
         name: {"kind": kind, **data[name]}
         for name, kind in kinds.items()
@@ -177,6 +183,14 @@ class Settings(_Strict):
     cache: CacheConfig = Field(default=MemoryCacheConfig(), description="Where answers are kept.")
     difficulty: DifficultyConfig = Field(default=ChainConfig(), description="How hard is a prompt.")
     policy: PolicyConfig = Field(default=ThresholdConfig(), description="What to spend on it.")
+    profile: Path | None = Field(
+        default=None,
+        description="What `entroute calibrate` found for these tiers; the shipped profile for the "
+        "embedded models when left out.",
+    )
+    feedback: FeedbackConfig = Field(
+        default=MemoryFeedbackConfig(), description="Where outcome labels are kept."
+    )
     strategies: tuple[StrategyConfig, ...] = Field(
         default=(), description="Strategies with other than their default settings."
     )
@@ -236,12 +250,7 @@ class Settings(_Strict):
     def _check_policy(self) -> None:
         known = {config.kind for config in DEFAULT_STRATEGIES}
         policy = self.policy
-        named = (
-            (policy.middle, policy.checkable)
-            if isinstance(policy, ThresholdConfig)
-            else (policy.strategy,)
-        )
-        for strategy in named:
+        for strategy in policy.named:
             if strategy not in known:
                 raise ValueError(f"policy: no strategy is named '{strategy}'; {sorted(known)} are")
             if strategy in RUN_PROGRAMS and self.sandbox is None:
@@ -249,7 +258,7 @@ class Settings(_Strict):
             if strategy in NEED_VERIFIER:
                 raise ValueError(f"policy: '{strategy}' serves only requests that bring a verifier")
         tiers = [tier.name for tier in self.tiers]
-        if not isinstance(policy, ThresholdConfig) and policy.tier not in {None, *tiers}:
+        if isinstance(policy, StaticConfig) and policy.tier not in {None, *tiers}:
             raise ValueError(f"policy.tier: no tier is named '{policy.tier}'; {tiers} are")
 
     def _check_thresholds(self) -> None:

@@ -1,12 +1,22 @@
-"""Pure maths of weighted votes: soft counts, the real-valued stopping test, sizes of waves."""
+"""Pure maths of votes: soft counts, the real-valued and the foreseeing stopping test, waves."""
 
 import math
 from collections.abc import Hashable, Iterable
+from fractions import Fraction
+from functools import lru_cache
 
-from entroute.uncertainty import votes_needed
+from entroute.uncertainty import beta_settled, votes_needed
 
 SOFT_SLOPE = 0.7
 """ReASC's exponent: a sample one deviation surer than usual counts as two (2601.02970)."""
+
+CEILING_LEVEL = 0.9
+"""Of the Beta criterion, at which `plurality_settled` stops in any case up to a level of .95."""
+
+_ABOVE_CEILING = 0.05  # a stricter level raises the Beta criterion's, too
+
+AGREEING = 2
+"""Votes that a leader needs before `plurality_settled` may stop."""
 
 _STEPS = 300  # of the continued fraction; it converges in a few dozen for any votes seen here
 _TINY = 1e-300
@@ -63,6 +73,70 @@ def soft_wave(leader: float, runner_up: float, level: float) -> int:
         return max(1, votes_needed(int(runner_up), level) - int(leader))
     wanted = 1
     while soft_confidence(leader + wanted, runner_up) < level:
+        wanted += 1
+    return wanted
+
+
+@lru_cache(maxsize=65536)
+def plurality_confidence(leader: int, runner_up: int, others: int, left: int) -> Fraction:
+    """Foresee whether the leader is still first after `left` more samples: in [0, 1], 1 is sure.
+
+    `others` are the samples for neither, unparsable ones among them; a tie counts half. Each
+    next sample goes to one of the three at the rate that a uniform prior on the three rates and
+    the samples so far imply, so k samples are split as x + y + z with probability
+    C(v1 + x, x) C(v2 + y, y) C(v3 + z, z) / C(v1 + v2 + v3 + k + 2, k), in whole numbers.
+    Unlike the Beta criterion, its limit for two answers and `left` without end, it knows that few
+    samples are left: it is 1 as soon as they cannot change the winner.
+    Source: Dirichlet-multinomial predictive distribution, as in designs that stop a trial on the
+    predictive probability of its outcome (Lee and Liu 2008).
+
+    Raises:
+        ValueError: A count is negative or the runner-up has more than the leader.
+    """
+    if not leader >= runner_up >= 0 or others < 0 or left < 0:
+        raise ValueError(
+            f"votes {leader} and {runner_up}, others {others}, left {left}: give leader >= "
+            "runner-up >= 0 and no negative count"
+        )
+    halves = 0  # twice the number of splits that keep the leader first
+    for shared in range(left + 1):  # the samples that go to the leader or the runner-up
+        elsewhere = math.comb(others + left - shared, left - shared)
+        kept = 0
+        for gained in range(shared + 1):
+            ahead = leader + gained - (runner_up + shared - gained)
+            if ahead >= 0:
+                splits = math.comb(leader + gained, gained)
+                splits *= math.comb(runner_up + shared - gained, shared - gained)
+                kept += splits * (2 if ahead else 1)
+        halves += elsewhere * kept
+    return Fraction(halves, 2 * math.comb(leader + runner_up + others + left + 2, left))
+
+
+def plurality_settled(
+    leader: int, runner_up: int, others: int, left: int, level: float = 0.95
+) -> bool:
+    """Decide whether to stop: two agree, and the leader is foreseen to stay, or Beta holds.
+
+    Never later than the Beta criterion (`uncertainty.beta_settled`) at .90, or at level - .05
+    where that is stricter, nor than `uncertainty.lossless_settled`; earlier near the last sample.
+    True when none is left.
+
+    Raises:
+        ValueError: As `plurality_confidence`, or a level outside [0.5, 1).
+    """
+    if not 0.5 <= level < 1:  # noqa: PLR2004 - a coin decides as well
+        raise ValueError(f"level is {level}: give a probability in [0.5, 1)")
+    ceiling = max(CEILING_LEVEL, level - _ABOVE_CEILING)
+    if not left or beta_settled(leader, runner_up, ceiling):
+        return True
+    foreseen = plurality_confidence(leader, runner_up, others, left)
+    return leader >= AGREEING and foreseen >= Fraction(str(level))
+
+
+def plurality_wave(leader: int, runner_up: int, others: int, left: int, level: float = 0.95) -> int:
+    """Count the further votes for the leader that would settle: 1 to `left` (0 if none is left)."""
+    wanted = min(1, left)
+    while not plurality_settled(leader + wanted, runner_up, others, left - wanted, level):
         wanted += 1
     return wanted
 

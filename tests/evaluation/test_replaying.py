@@ -13,7 +13,7 @@ from entroute.evaluation.virtual_time import VirtualLoop, run_virtually
 from entroute.execution import Execution
 from entroute.types import Completion
 from tests.builders import a_call, a_request, read
-from tests.evaluation.test_bank import SAMPLE
+from tests.evaluation.recorded import SAMPLE
 
 LONG = replace(
     SAMPLE,

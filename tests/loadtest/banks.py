@@ -2,11 +2,20 @@
 
 from typing import Any
 
-from entroute.evaluation.bank import Sample
+from entroute.evaluation.bank import BankHeader, Sample
 from loadtest.tasks import Prompt
 
 SURE = (-0.01, -6.0, -6.0, -6.0, -6.0)
 UNSURE = (-1.2, -1.5, -1.7, -1.9, -2.1)
+HEADER = BankHeader(
+    tiers={"small": "small-model", "large": "large-model"},
+    engine="made up",
+    temperature=0.7,
+    max_tokens=320,
+    samples=4,
+    prompts="",
+    command="",
+)
 
 
 def sample(prompt: Prompt, text: str, tokens: int = 8, **facts: Any) -> Sample:

@@ -15,7 +15,7 @@ from loadtest.replay import Replay, main, replayed
 from loadtest.replay_arms import ARMS
 from loadtest.tasks import Prompt, prompt_of
 from tests.fakes import FakeSandbox, executed
-from tests.loadtest.banks import UNSURE, drawn, number, sample
+from tests.loadtest.banks import HEADER, UNSURE, drawn, number, sample
 from tests.loadtest.puzzles import HUMANEVAL, MBPP, P3, fenced, folder_of, sums
 
 Row = dict[str, Any]
@@ -197,7 +197,9 @@ def test_the_command_replays_with_the_real_sandbox_and_keeps_its_grades(
 ) -> None:
     folder, bank = folder_of(tmp_path, 2), tmp_path / "small.jsonl.gz"
     write_bank(
-        bank, [s for p in sums(2) for s in drawn(p, number(0))] + drawn(TWICE, fenced(RIGHT))
+        bank,
+        HEADER,
+        [s for p in sums(2) for s in drawn(p, number(0))] + drawn(TWICE, fenced(RIGHT)),
     )
     out = tmp_path / "rows.jsonl"
     line = f"--bank {bank} --prompts {folder} --counts gsm8k=2,mbpp=1 --repeats 2 --out {out}"
@@ -218,7 +220,7 @@ def test_the_command_replays_with_the_real_sandbox_and_keeps_its_grades(
 
 def test_a_pace_takes_the_place_of_what_was_recorded(tmp_path: Path) -> None:
     folder, bank = folder_of(tmp_path, 1), tmp_path / "small.jsonl"
-    write_bank(bank, drawn(sums(1)[0], number(0), tokens=20))
+    write_bank(bank, HEADER, drawn(sums(1)[0], number(0), tokens=20))
     out = tmp_path / "rows.jsonl"
     line = f"--bank {bank} --prompts {folder} --counts gsm8k=1 --repeats 1 --out {out}"
     main([*line.split(), "--arms", "single small", "--pace", "small=.5,large=2"])
@@ -232,7 +234,7 @@ def test_every_arm_can_be_named_on_the_command_line() -> None:
 
 def test_an_unknown_arm_is_named(tmp_path: Path) -> None:
     folder, bank = folder_of(tmp_path, 1), tmp_path / "bank.jsonl"
-    write_bank(bank, [])
+    write_bank(bank, HEADER, [])
     line = f"--bank {bank} --prompts {folder} --counts gsm8k=1 --out {tmp_path / 'out'}"
     with pytest.raises(SystemExit, match="guess is none of single small"):
         main([*line.split(), "--arms", "guess"])

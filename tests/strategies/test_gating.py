@@ -5,8 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from entroute.profile.points import interpolated
 from entroute.strategies.cascade import CascadeConfig
-from entroute.strategies.gating import Gate, interpolated
+from entroute.strategies.gating import Gate
 from tests.builders import a_run, a_tier
 from tests.fakes import strategy_parts
 from tests.scripted import says, unsure

@@ -1,3 +1,4 @@
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,7 +10,9 @@ from entroute.confidence import tail_confidence
 from entroute.errors import DeadlineExceeded, WorkerFailed
 from entroute.protocols import Run
 from entroute.spending import Price
+from entroute.strategies.adaptive_consistency import AdaptiveConsistencyConfig
 from entroute.strategies.reasc import Reasc, ReascConfig, SignalProfile
+from entroute.voting import plurality_settled
 from tests.builders import a_budget, a_completion, a_request, a_run, a_tier, refused
 from tests.fakes import FakeVerifier, strategy_parts
 from tests.scripted import SURE, UNSURE, FakeBackend, Script, coin, fails, hangs, says, token
@@ -62,7 +65,7 @@ async def test_a_sure_sample_without_an_answer_does_not_pass_the_gate() -> None:
 async def test_a_model_without_a_profile_has_no_gate_and_asks_for_no_log_probabilities() -> None:
     backend, run = drawing(says_that(42))
     outcome = await reasc().run(run)
-    assert (outcome.stop_reason, len(backend.calls)) == ("settled", 4)
+    assert (outcome.stop_reason, len(backend.calls)) == ("settled", 3)
     assert {call.top_logprobs for call in backend.calls} == {None}
 
 
@@ -205,18 +208,31 @@ def test_only_ranked_alternatives_count_and_nonsense_is_no_signal() -> None:
 
 
 @given(st.lists(st.sampled_from([41, 42, 43, None]), min_size=16, max_size=16))
-async def test_without_a_profile_it_stops_where_the_beta_rule_does(
+async def test_without_a_profile_it_stops_where_few_samples_hardly_can_change_the_winner(
     answers: list[int | None],
 ) -> None:
-    from entroute.strategies.adaptive_consistency import AdaptiveConsistencyConfig
+    scripts = [says("Hm.") if answer is None else says_that(answer) for answer in answers]
+    backend, run = drawing(*scripts)
+    outcome = await reasc().run(run)
+    drawn = len(backend.calls)
+    votes = Counter(answer for answer in answers[:drawn] if answer is not None)
+    first, second = ([count for _, count in votes.most_common(2)] + [0, 0])[:2]
+    if outcome.stop_reason == "settled":
+        assert plurality_settled(first, second, drawn - first - second, 16 - drawn)
+    else:
+        assert drawn == 16
 
+
+@given(st.lists(st.sampled_from([41, 42, 43, None]), min_size=16, max_size=16))
+async def test_without_a_profile_it_never_draws_more_than_the_beta_rule(
+    answers: list[int | None],
+) -> None:
     scripts = [says("Hm.") if answer is None else says_that(answer) for answer in answers]
     soft, run = drawing(*scripts)
-    outcome = await reasc().run(run)
+    await reasc().run(run)
     hard, other = drawing(*scripts)
-    plain = await AdaptiveConsistencyConfig().build(strategy_parts()).run(other)
-    assert len(hard.calls) == len(soft.calls) <= 16
-    assert outcome.choices[0].content == plain.choices[0].content
+    await AdaptiveConsistencyConfig().build(strategy_parts()).run(other)
+    assert len(soft.calls) <= len(hard.calls)
 
 
 def test_a_candidate_is_weighed_by_its_own_tokens_only() -> None:

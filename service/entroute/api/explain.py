@@ -3,6 +3,7 @@
 from typing import Any
 
 from entroute.confidence import token_entropy
+from entroute.decisions import Decision, Estimate
 from entroute.evidence import Outcome, Trace, Verdict
 from entroute.types import Completion
 
@@ -27,21 +28,62 @@ def evidence_of(trace: Trace, outcome: Outcome) -> dict[str, Any]:
         "entropy_nats": [round(token_entropy(t), 4) for t in outcome.choices[0].logprobs],
     }
     if trace.decision is not None:
-        evidence["decision"] = {
-            "tier": trace.decision.tier,
-            "strategy": trace.decision.strategy,
-            "reason": trace.decision.reason,
-            "alternatives": list(trace.decision.alternatives),
-        }
+        evidence["decision"] = _decision(trace.decision)
     if trace.estimate is not None:
-        estimate = trace.estimate
-        evidence["estimate"] = {
-            "difficulty": estimate.difficulty,
-            "source": estimate.source,
-            "reason": estimate.reason,
-            "checkable": estimate.checkable,
-        }
+        evidence["estimate"] = _estimate(trace.estimate)
     return evidence
+
+
+def _decision(decision: Decision) -> dict[str, Any]:
+    shown: dict[str, Any] = {
+        "tier": decision.tier,
+        "strategy": decision.strategy,
+        "reason": decision.reason,
+        "alternatives": list(decision.alternatives),
+    }
+    if not decision.basis:
+        return shown
+    return shown | {
+        "plan": decision.plan or None,
+        "basis": decision.basis,
+        "predicted_quality": _rounded(decision.predicted_quality),
+        "predicted_cost_usd": decision.predicted_cost_usd,
+        "quality_unmet": decision.quality_unmet,
+        "plans": [
+            {
+                "plan": plan.plan,
+                "tier": plan.tier,
+                "strategy": plan.strategy,
+                "p_right": _rounded(plan.p_right),
+                "cost": _rounded(plan.cost),
+                "cost_usd": plan.cost_usd,
+                "reason": plan.reason,
+                "chosen": plan.chosen,
+            }
+            for plan in decision.plans
+        ],
+    }
+
+
+def _estimate(estimate: Estimate) -> dict[str, Any]:
+    shown: dict[str, Any] = {
+        "difficulty": estimate.difficulty,
+        "source": estimate.source,
+        "reason": estimate.reason,
+        "checkable": estimate.checkable,
+    }
+    if estimate.p_right:
+        shown["p_right"] = {tier: _rounded(p) for tier, p in estimate.p_right.items()}
+        shown["task"] = estimate.task
+        shown["output_tokens"] = _rounded(estimate.output_tokens)
+        shown["features"] = [
+            {"feature": name, "harder": _rounded(value)} for name, value in estimate.features
+        ]
+    return shown
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 4)
 
 
 def _candidate(candidate: Completion) -> dict[str, Any]:

@@ -27,7 +27,7 @@ _STATUSES: tuple[tuple[int | str, str], ...] = (
     ("default", "Anything else that failed."),  # which also keeps FastAPI from listing its 422
 )
 
-_ERRORS: dict[int | str, dict[str, Any]] = {
+ERRORS: dict[int | str, dict[str, Any]] = {
     code: {
         "description": text,
         "content": {
@@ -50,7 +50,7 @@ _ERRORS: dict[int | str, dict[str, Any]] = {
 def answer_routes(answering: Answering) -> APIRouter:
     """Return the paths that answer prompts."""
     route = strict_route(answering.admit)
-    router = APIRouter(prefix="/v1", tags=["answers"], responses=_ERRORS, route_class=route)
+    router = APIRouter(prefix="/v1", tags=["answers"], responses=ERRORS, route_class=route)
 
     @router.post("/chat/completions", summary="Create a chat completion")
     async def chat_completions(request: Request, body: Annotated[ChatBody, Body()]) -> Response:

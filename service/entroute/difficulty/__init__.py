@@ -8,9 +8,12 @@ from typing import Annotated
 from pydantic import Field
 
 from entroute.difficulty.chain import ChainConfig
+from entroute.difficulty.learned import LearnedConfig
 from entroute.difficulty.lexical import LexicalConfig
 from entroute.difficulty.probe import ProbeConfig
 
-DifficultyConfig = Annotated[LexicalConfig | ProbeConfig | ChainConfig, Field(discriminator="kind")]
+DifficultyConfig = Annotated[
+    LexicalConfig | ProbeConfig | LearnedConfig | ChainConfig, Field(discriminator="kind")
+]
 
-__all__ = ["ChainConfig", "DifficultyConfig", "LexicalConfig", "ProbeConfig"]
+__all__ = ["ChainConfig", "DifficultyConfig", "LearnedConfig", "LexicalConfig", "ProbeConfig"]

@@ -7,13 +7,17 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from entroute.decisions import Estimate
+from entroute.difficulty.learned import LearnedConfig
 from entroute.difficulty.lexical import LexicalConfig
 from entroute.difficulty.probe import ProbeConfig
+from entroute.profile.text_model import TextModel
 from entroute.protocols import Estimator, Run
+
+Link = Annotated[LexicalConfig | ProbeConfig | LearnedConfig, Field(discriminator="kind")]
 
 
 class ChainConfig(BaseModel):
-    """Lexical first; the probe where that leaves it open."""
+    """Learned first, then lexical; the probe where that leaves it open."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -24,17 +28,19 @@ class ChainConfig(BaseModel):
     hard_above: float = Field(
         default=0.95, ge=0, le=1, description="An estimate above this ends the chain."
     )
-    estimators: tuple[Annotated[LexicalConfig | ProbeConfig, Field(discriminator="kind")], ...] = (
-        Field(
-            default=(LexicalConfig(), ProbeConfig()),
-            min_length=1,
-            description="Estimators in the order they are asked.",
-        )
+    estimators: tuple[Link, ...] = Field(
+        default=(LearnedConfig(), LexicalConfig(), ProbeConfig()),
+        min_length=1,
+        description="Estimators in the order they are asked; a calibrated estimate ends the chain.",
     )
 
-    def build(self) -> "Chain":
-        """Return the estimator."""
-        links = [config.build() for config in self.estimators]
+    def build(self, model: TextModel | None = None) -> "Chain":
+        """Return the estimator.
+
+        Args:
+            model: The profile's, for `learned`; without one that abstains.
+        """
+        links = [config.build(model) for config in self.estimators]
         return Chain(links, self.easy_below, self.hard_above)
 
 
@@ -73,4 +79,6 @@ class Chain:
         difficulty = estimate.difficulty
         if difficulty is None:
             return False
+        if estimate.p_right:
+            return True  # calibrated: whoever acts on it weighs its doubt, too
         return difficulty < self._easy_below or difficulty > self._hard_above

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict
 
 from entroute.answers import recognised_form
 from entroute.decisions import Estimate
+from entroute.profile.text_model import TextModel
 from entroute.protocols import Run
 
 _MAX_CHARACTERS = 100_000
@@ -49,8 +50,8 @@ class LexicalConfig(BaseModel):
 
     kind: Literal["lexical"] = "lexical"
 
-    def build(self) -> "Lexical":
-        """Return the estimator."""
+    def build(self, model: TextModel | None = None) -> "Lexical":
+        """Return the estimator; it needs no model."""
         return Lexical()
 
 

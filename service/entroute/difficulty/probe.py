@@ -8,6 +8,7 @@ from entroute.calls import Head
 from entroute.confidence import GATE_TOP_LOGPROBS, confidence
 from entroute.decisions import Estimate
 from entroute.errors import BudgetExhausted, CallFailed, DeadlineExceeded, WorkerRejected
+from entroute.profile.text_model import TextModel
 from entroute.protocols import Run, Tier
 from entroute.types import Completion, Delta, TokenLogprob
 
@@ -23,8 +24,8 @@ class ProbeConfig(BaseModel):
         default=16, ge=1, le=256, description="Tokens over which entropy is averaged."
     )
 
-    def build(self) -> "Probe":
-        """Return the estimator."""
+    def build(self, model: TextModel | None = None) -> "Probe":
+        """Return the estimator; it needs no model."""
         return Probe(self.tokens, self.smoothing)
 
 

@@ -7,9 +7,12 @@ from typing import Annotated
 
 from pydantic import Field
 
+from entroute.routing.compute_optimal import ComputeOptimalConfig
 from entroute.routing.static import StaticConfig
 from entroute.routing.threshold import ThresholdConfig
 
-PolicyConfig = Annotated[StaticConfig | ThresholdConfig, Field(discriminator="kind")]
+PolicyConfig = Annotated[
+    StaticConfig | ThresholdConfig | ComputeOptimalConfig, Field(discriminator="kind")
+]
 
-__all__ = ["PolicyConfig", "StaticConfig", "ThresholdConfig"]
+__all__ = ["ComputeOptimalConfig", "PolicyConfig", "StaticConfig", "ThresholdConfig"]

@@ -20,6 +20,11 @@ class StaticConfig(BaseModel):
     tier: str | None = Field(default=None, description="Tier name; the cheapest when left out.")
     strategy: str = Field(default="single", description="Strategy name.")
 
+    @property
+    def named(self) -> tuple[str, ...]:
+        """Strategies it names, which must exist."""
+        return (self.strategy,)
+
     def build(self, strategies: Mapping[str, Strategy]) -> "Static":
         """Return the policy."""
         return Static(self.tier, self.strategy, strategies)

@@ -40,6 +40,11 @@ class ThresholdConfig(BaseModel):
             raise ValueError("easy_below must not be above hard_above")
         return self
 
+    @property
+    def named(self) -> tuple[str, ...]:
+        """Strategies it names, which must exist."""
+        return (self.middle, self.checkable)
+
     def build(self, strategies: Mapping[str, Strategy]) -> "Threshold":
         """Return the policy."""
         return Threshold(self, strategies)

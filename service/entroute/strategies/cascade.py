@@ -10,9 +10,10 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from entroute.confidence import GATE_TOP_LOGPROBS
 from entroute.errors import CallFailed
 from entroute.evidence import Escalation, Outcome, Refusal, StopReason, Verdict
+from entroute.profile.points import Points, check_points
 from entroute.protocols import OutcomeStream, Run, Tier
 from entroute.strategies.base import Opened, may_move, move, open_answer, outcome_of, unreachable
-from entroute.strategies.gating import Gate, Points, check_points
+from entroute.strategies.gating import Gate
 from entroute.strategies.parts import StrategyParts
 from entroute.strategies.refusals import (
     refuse_choices,

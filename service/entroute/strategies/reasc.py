@@ -17,7 +17,14 @@ from entroute.strategies.refusals import refuse_choices, refuse_cold
 from entroute.strategies.votes import refuse_judge, vote_outcome, voter_of, weighted
 from entroute.types import Completion
 from entroute.uncertainty import leading_votes
-from entroute.voting import leading_weights, soft_confidence, soft_count, soft_wave
+from entroute.voting import (
+    leading_weights,
+    plurality_settled,
+    plurality_wave,
+    soft_confidence,
+    soft_count,
+    soft_wave,
+)
 
 AGREEING = 2
 """Votes that a leader needs before voting on is worth its cost."""
@@ -69,7 +76,8 @@ class SoftRule:
     """Accept one sure sample, else draw waves up to the boundary of the soft-count test.
 
     Two must agree before that test is asked. A model without a profile has plain votes, which
-    settle, too, once those that are left cannot change the winner.
+    settle as `voting.plurality_settled` has it: as soon as those that are left hardly can change
+    the winner.
 
     Attributes:
         most: Samples at most.
@@ -94,22 +102,33 @@ class SoftRule:
             return Step(draw=1)
         if len(draw.calls) == 1 and draw.done and self._sure(profile, draw):
             return Step(stop="confident")
-        weights = self.weights(draw)
-        leader, first, second = leading_weights(zip(draw.answers, weights, strict=True))
-        agreed = leader is not None and draw.answers.count(str(leader)) >= AGREEING
-        left = draw.live + self.most - len(draw.calls)
-        sure = agreed and soft_confidence(first, second) >= self.level
-        if sure or (profile is None and 0 < left < first - second):
+        settled, wave = self._counted(draw) if profile is None else self._weighed(draw)
+        if settled:
             return Step(stop="settled")
         if draw.live:
             return Step()
         whole = len(draw.done) - len(draw.cut)
         if 0 < self.give_up_after <= whole and leading_votes(draw.answers)[0] < AGREEING:
             return Step(stop="escalated")
-        wave = soft_wave(first, second, self.level)
         if len(draw.calls) < self.give_up_after:
             wave = min(wave, self.give_up_after - len(draw.calls))
         return Step(draw=min(wave, self.most - len(draw.calls)))
+
+    def _counted(self, draw: Draw) -> tuple[bool, int]:
+        """Return whether plain votes settle, and how many more would if all agreed."""
+        first, second = leading_votes(draw.answers)
+        votes = first, second, len(draw.done) - first - second
+        left = draw.live + self.most - len(draw.calls)
+        settled = first >= AGREEING and left > 0 and plurality_settled(*votes, left, self.level)
+        return settled, plurality_wave(*votes, left, self.level)
+
+    def _weighed(self, draw: Draw) -> tuple[bool, int]:
+        """Return the same for votes that count by their confidence."""
+        weights = self.weights(draw)
+        leader, first, second = leading_weights(zip(draw.answers, weights, strict=True))
+        agreed = leader is not None and draw.answers.count(str(leader)) >= AGREEING
+        settled = agreed and soft_confidence(first, second) >= self.level
+        return settled, soft_wave(first, second, self.level)
 
     def weights(self, draw: Draw) -> list[float]:
         """Return the soft count of each finished sample: 1 and up."""

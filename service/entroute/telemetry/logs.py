@@ -83,6 +83,8 @@ def line_of(trace: Trace) -> dict[str, Any]:
         line["difficulty"] = trace.estimate.difficulty
     if trace.decision is not None:
         line["reason"] = trace.decision.reason
+        line["plan"] = trace.decision.plan or None
+        line["predicted_quality"] = trace.decision.predicted_quality
     if trace.outcome is not None:
         line["tier"], line["strategy"] = trace.outcome.tier, trace.outcome.strategy
         line["stop_reason"] = trace.outcome.stop_reason

@@ -34,6 +34,7 @@ _COUNTERS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("tokens_saved", "Tokens that were not spent: cache hits, samples stopped early.", ("reason",)),
     ("segment_tokens", "Tokens of answers that changed hands, by who wrote them.", ("tier",)),
     ("reread_tokens", "Tokens of partial answers read again at a hand-over.", ("tier",)),
+    ("decisions", "What the policy chose, and what it went by.", ("plan", "basis")),
     ("escalations", "Moves between tiers.", ("from", "to", "reason")),
     ("verifier_abstained", "Candidates not judged.", ("verifier",)),
     ("cache_lookups", "Cache look-ups.", ("kind", "result")),
@@ -67,6 +68,7 @@ _HISTOGRAMS: tuple[tuple[str, str, tuple[str, ...], tuple[float, ...]], ...] = (
         _OVERHEADS,
     ),
     ("difficulty", "Estimated difficulty, 1 hardest.", ("source",), _SHARES),
+    ("predicted_quality", "Predicted probability of a right answer.", ("plan",), _SHARES),
     ("entropy_nats", "Mean token entropy of answers, lower bound.", ("tier",), _ENTROPIES),
     ("verifier_score", "Scores of candidates.", ("verifier",), _SHARES),
 )
@@ -117,10 +119,20 @@ class Metrics:
             self._inc("degraded", part)
         if trace.estimate is not None and trace.estimate.difficulty is not None:
             self._see("difficulty", trace.estimate.difficulty, trace.estimate.source)
+        self._record_decision(trace)
         self._record_cache(trace)
         self._record_spending(trace)
         if trace.outcome is not None and trace.cache != "exact":
             self._record_outcome(trace.outcome)
+
+    def _record_decision(self, trace: Trace) -> None:
+        decision = trace.decision
+        if decision is None or not decision.basis:
+            return
+        plan = decision.plan or NONE
+        self._inc("decisions", plan, decision.basis)
+        if decision.predicted_quality is not None:
+            self._see("predicted_quality", decision.predicted_quality, plan)
 
     def _record_cache(self, trace: Trace) -> None:
         if trace.cache in {None, "bypass"}:
