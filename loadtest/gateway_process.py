@@ -7,10 +7,11 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 
@@ -29,11 +30,16 @@ class Gateway:
 
 @asynccontextmanager
 async def gateway(
-    folder: Path, tiers: dict[str, str], worker_url: str, *, ready_s: float = 30.0
+    folder: Path,
+    tiers: dict[str, str],
+    worker_url: str,
+    *,
+    ready_s: float = 30.0,
+    changes: Mapping[str, Any] | None = None,
 ) -> AsyncIterator[Gateway]:
     """Run `entroute serve` with its tiers (name to model) on one worker; stop it on leaving.
 
-    `folder` gets its configuration and its log.
+    `folder` gets its configuration, with `changes` of its settings, and its log.
 
     Raises:
         RuntimeError: it is not ready within `ready_s` seconds; the message holds its log's end.
@@ -46,6 +52,7 @@ async def gateway(
             {"name": name, "model": model, "workers": [{"url": f"{worker_url}/v1"}]}
             for name, model in tiers.items()
         ],
+        **(changes or {}),
     }
     config.write_text(json.dumps(settings, indent=1), encoding="utf-8")  # JSON is YAML
     with log.open("wb") as out:

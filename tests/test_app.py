@@ -17,7 +17,7 @@ def test_the_fingerprint_changes_with_what_can_change_an_answer() -> None:
         ("ENTROUTE_TIERS__0__ENGINE__CONTEXT_LENGTH", "512"),
         ("ENTROUTE_STRATEGIES__0", "{kind: cascade, threshold: 0.9}"),
         ("ENTROUTE_POLICY__TRADE_OFF", "0.9"),
-        ("ENTROUTE_DIFFICULTY", "{kind: lexical}"),
+        ("ENTROUTE_DIFFICULTY__KIND", "lexical"),
         ("ENTROUTE_LIMITS__MAX_GENERATED_TOKENS", "10"),
     ):
         assert fingerprint_of({name: value}) != base, name

@@ -14,7 +14,9 @@ import yaml
 import entroute
 from entroute.cli import main
 from entroute.embedded.catalogue import CATALOGUE
+from entroute.profile.profile import write_profile
 from tests.gateway_process import child_environment, command, served, two_tiers
+from tests.profiles import a_plan, a_profile
 
 TIMEOUT_S = 30.0
 
@@ -130,6 +132,8 @@ def test_check_without_a_file_prints_the_embedded_default(run: Run):
     effective = yaml.safe_load(done.stdout)
     assert [tier["name"] for tier in effective["tiers"]] == ["small", "large"]
     assert {tier["engine"]["kind"] for tier in effective["tiers"]} == {"llamacpp"}
+    assert effective["policy"]["kind"] == "compute_optimal"
+    assert effective["difficulty"]["kind"] == "learned"
     assert effective["cache"]["kind"] == "memory"
 
 
@@ -287,6 +291,50 @@ def test_serve_refuses_a_key_file_that_does_not_fit(guarded):
 def test_check_takes_a_key_file_that_fits(run: Run, guarded):
     path = guarded({**KEY, "tiers": ["small"], "strategies": ["single", "cascade"]})
     assert run("check", "--config", path).returncode == 0
+
+
+def with_profile(folder: Path, **changes: Any) -> tuple[dict[str, Any], Path]:
+    """Return settings that name a profile of their tiers, and its file."""
+    path = folder / "profile.json.gz"
+    profile = a_profile(a_plan("small x1", 0.4, 0.3))
+    tiers = tuple(tier.model_copy(update={"model": f"qwen-{tier.name}"}) for tier in profile.tiers)
+    write_profile(path, profile.model_copy(update={"tiers": tiers}))
+    settings = two_tiers("http://127.0.0.1:1", "http://127.0.0.1:2")
+    policy = {"kind": "compute_optimal"}
+    return {**settings, "policy": policy, "profile": str(path), **changes}, path
+
+
+def test_check_prints_the_profiles_path(run: Run, write, tmp_path: Path):
+    settings, path = with_profile(tmp_path)
+    done = run("check", "--config", write(settings))
+    assert done.returncode == 0, done.stderr
+    effective = yaml.safe_load(done.stdout)
+    assert effective["profile"] == str(path)
+    assert effective["policy"]["kind"] == "compute_optimal"
+
+
+def test_check_refuses_a_profile_that_does_not_fit(run: Run, write, tmp_path: Path):
+    settings, path = with_profile(tmp_path)
+    settings["tiers"][1]["model"] = "llama"
+    other = run("check", "--config", write(settings))
+    assert other.returncode == 2
+    assert "large=qwen-large" in other.stderr
+    assert "large=llama" in other.stderr
+    path.write_bytes(path.read_bytes()[:100])
+    cut = run("check", "--config", write(settings))
+    assert cut.returncode == 2
+    assert f"entroute: {path}: cut off or no profile" in cut.stderr
+    assert cut.stdout == ""
+
+
+def test_serve_refuses_a_missing_profile_before_it_fetches_weights(write, tmp_path: Path):
+    engine = {"kind": "llamacpp", "gguf": "nowhere"}
+    tiers = [{"name": "a", "model": "m", "engine": engine}]
+    settings, path = with_profile(tmp_path, tiers=tiers)
+    path.unlink()
+    done = serve("--config", write(settings))
+    assert done.returncode == 2
+    assert done.stderr.strip() == f"entroute: {path}: No such file or directory"
 
 
 def test_models_list_names_every_model_and_where_it_is(run: Run, tmp_path: Path):

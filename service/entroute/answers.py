@@ -10,6 +10,7 @@ import textwrap
 import warnings
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import islice
 from typing import Literal
 
 AnswerForm = Literal["auto", "number", "choice", "boxed", "code", "text"]
@@ -102,7 +103,7 @@ def recognised_form(prompt: str) -> AnswerForm | None:
         return "choice"
     if _LATEX_PROMPT.search(tail) and _MATHS_PROMPT.search(tail):
         return "boxed"
-    if _NUMBER_PROMPT.search(tail) and len(_QUANTITY.findall(tail)) > 1:
+    if _NUMBER_PROMPT.search(tail) and len(list(islice(_QUANTITY.finditer(tail), 2))) > 1:
         return "number"
     return None
 

@@ -40,12 +40,14 @@ from entroute.verifiers.reward_endpoint import RewardClient
 from entroute.verifiers.symbolic import SymbolicEquality
 
 
-def check_keys(settings: Settings) -> None:
-    """Refuse a key file that cannot be used with the other settings.
+def check_files(settings: Settings) -> None:
+    """Refuse files that cannot be used with the other settings: keys and the profile.
 
     Raises:
-        ConfigurationError: The file is wrong, or names a tier or strategy that does not exist.
+        ConfigurationError: A file is wrong; the keys name a tier or strategy that does not exist;
+            the profile is of other models.
     """
+    profile_of(settings)
     if settings.auth is not None:
         tiers = [tier.name for tier in settings.tiers]
         strategies = [config.kind for config in settings.all_strategies]

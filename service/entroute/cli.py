@@ -24,7 +24,7 @@ from rich.progress import (
 from rich.table import Table
 
 import entroute
-from entroute.app import check_keys
+from entroute.app import check_files
 from entroute.embedded.catalogue import CATALOGUE, find
 from entroute.embedded.weights import Weights, default_directory
 from entroute.errors import ConfigurationError, EntrouteError
@@ -103,7 +103,7 @@ def serve(
 def check(config: ConfigOption = None) -> None:
     """Check a configuration and print what it amounts to, without secrets."""
     settings = load(config, os.environ)
-    check_keys(settings)
+    check_files(settings)
     effective = settings.model_dump(mode="json")
     print(yaml.safe_dump(effective, sort_keys=False, allow_unicode=True), end="")
 

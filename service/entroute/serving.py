@@ -11,7 +11,7 @@ import uvicorn
 import uvloop
 from fastapi import FastAPI
 
-from entroute.app import check_keys, create_app
+from entroute.app import check_files, create_app
 from entroute.embedded.engine import Engine
 from entroute.embedded.weights import Weights
 from entroute.errors import ConfigurationError
@@ -68,7 +68,7 @@ def serve(
         WeightsError, EngineError: An engine cannot be started.
         KeyboardInterrupt: Ctrl-C before requests are taken.
     """
-    check_keys(settings)
+    check_files(settings)
     with closing(listening(settings.server.host, settings.server.port, "server.")) as listener:
         engines = built_engines(settings, weights.resolve)
         if engines:

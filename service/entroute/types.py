@@ -66,6 +66,12 @@ class ChatRequest:
         return "\n\n".join(filter(None, (message_text(message) for message in self.messages)))
 
     @property
+    def asked(self) -> str:
+        """The text of the last user message; all text where there is none."""
+        users = [message for message in self.messages if message.get("role") == "user"]
+        return message_text(users[-1]) if users else self.text
+
+    @property
     def has_tools(self) -> bool:
         """Whether the worker may answer with tool calls."""
         return bool(self.extra.get("tools") or self.extra.get("functions"))

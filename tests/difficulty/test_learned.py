@@ -3,6 +3,7 @@ from dataclasses import replace
 import pytest
 
 from entroute.difficulty.learned import Learned, LearnedConfig
+from entroute.difficulty.lexical import Lexical
 from entroute.evaluation.text_fit import fit_text_model
 from entroute.profile.text_model import TextModel
 from tests.builders import a_request, a_run, a_tier
@@ -26,10 +27,11 @@ def test_difficulty_is_the_cheapest_tiers_failure(model: TextModel) -> None:
     assert found.output_tokens is not None
 
 
-def test_the_reason_names_the_strongest_features(model: TextModel) -> None:
+def test_the_reason_which_is_logged_holds_no_word_of_the_text(model: TextModel) -> None:
     found = Learned(model).read(HARD)
     assert "P(right) of small" in found.reason
-    assert f"'{found.features[0][0]}'" in found.reason
+    assert found.features[0][0] in HARD.lower()
+    assert not any(name in found.reason for name, _ in found.features)
 
 
 def test_without_a_profile_it_abstains_and_still_tells_the_form() -> None:
@@ -62,3 +64,23 @@ async def test_the_whole_conversation_is_read_not_its_last_turn(model: TextModel
     assert not whole.abstained
     last = learned.read("Tell me about the apple basket in some market 7?")
     assert whole.p_right["small"] < last.p_right["small"]
+
+
+EARLIER = (
+    {"role": "user", "content": "How many apples are in 3 baskets of 4 apples?"},
+    {"role": "assistant", "content": "12"},
+)
+
+
+@pytest.mark.parametrize("fitted", [True, False])
+@pytest.mark.parametrize(
+    ("last", "form"),
+    [("Thank you. Write a poem about them.", None), ("How many are in 7 of 2?", "number")],
+)
+async def test_the_last_question_says_what_form_the_answer_has(
+    model: TextModel, last: str, form: str | None, *, fitted: bool
+) -> None:
+    turns = (*EARLIER, {"role": "user", "content": last})
+    run = a_run(a_tier("small"), request=replace(a_request(), messages=turns))
+    for estimator in (Learned(model if fitted else None), Lexical()):
+        assert (await estimator.estimate(run)).checkable == form

@@ -6,15 +6,18 @@ the same, so that votes cannot find out. A large answer takes three times as lon
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from random import Random
+from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
 from entroute.evaluation.bank import BankHeader, Sample, write_bank
+from entroute.evaluation.crossfit import CrossFit
 from entroute.evaluation.episodes import Episode
 from entroute.evaluation.gathering import Evidence, gathered
 from entroute.evaluation.prompts_file import PromptsFile, read_prompts
-from entroute.evaluation.studying import Manner, Study, studied
+from entroute.evaluation.studying import Manner, Study, crossfitted, studied
 from tests.evaluation.recorded import prompts_at
 
 MODELS = {"small": "small-model", "large": "large-model"}
@@ -57,10 +60,12 @@ class World:
     sure: bool = False
     count: int = 120
     draws: int = 4
-    forms: Sequence[Literal["number", "choice"]] = ("number",)
-    chances: Sequence[tuple[float, float]] = ((0.95, 0.05), (0.95, 0.9))
+    forms: tuple[Literal["number", "choice"], ...] = ("number",)
+    chances: tuple[tuple[float, float], ...] = ((0.95, 0.05), (0.95, 0.9))
     seed: int = 0
 
+
+MANNER = Manner(repeats=2, batch=1.0)
 
 VISIBLE = World()
 HIDDEN = World(visible=False)
@@ -169,3 +174,10 @@ def a_study(evidence: Evidence, manner: Manner) -> Study:
     """Study a bank."""
     return studied(evidence, manner, by_the_bank(evidence), lambda *_: None)
 
+
+@cache
+def study_of(world: World) -> tuple[Study, CrossFit]:
+    """Study a world's bank once, in `MANNER`; return the study and its predictions."""
+    with TemporaryDirectory() as folder:
+        study = a_study(evidence_of(Path(folder), world), MANNER)
+    return study, crossfitted(study, MANNER)

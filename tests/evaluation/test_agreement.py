@@ -14,7 +14,7 @@ from entroute.evaluation.agreement import (
     replay_agreement_rules,
     rules_up_to,
 )
-from entroute.evaluation.answer_samples import AnswerRow
+from entroute.evaluation.answer_rows import AnswerRow
 from entroute.evaluation.cascade_curve import area, cascade_curve, curve_json, hull, on_hull
 
 texts = st.text("ab.", min_size=1, max_size=8)

@@ -1,5 +1,6 @@
 import gzip
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +8,7 @@ import pytest
 
 from entroute.errors import ConfigurationError
 from entroute.evaluation.answer_samples import Selection, read_answer_samples
+from entroute.evaluation.bank import BankHeader, Sample, write_bank
 
 CLUSTERED = {
     "id": "sample_0",
@@ -157,3 +159,22 @@ def test_an_absent_and_an_empty_file_are_refused(tmp_path: Path) -> None:
     empty.touch()
     with pytest.raises(ConfigurationError, match="no rows"):
         read_answer_samples([empty])
+
+
+def test_a_bank_is_rows_of_answers_too(tmp_path: Path) -> None:
+    header = BankHeader({"small": "m"}, "fake", 0.7, 320, 4, "p", "c")
+    path = tmp_path / "bank.jsonl.gz"
+    plain = Sample(
+        "q", "t", "reasoning", "small", 0, "", "", "stop", 5, 0.1, right=True, answer="4"
+    )
+    others = [
+        replace(plain, index=1, answer="5", right=False),
+        replace(plain, index=2, answer=None, right=False),
+        replace(plain, index=3, right=None),  # nothing could judge it
+        replace(plain, index=4, extra=True),  # drawn because earlier ones were wrong
+    ]
+    write_bank(path, header, [plain, *others])
+    (row,) = read_answer_samples([path])
+    assert (row.prompt, row.model, row.configuration) == ("q", "small", "reasoning")
+    assert row.answers == (0, 1, None)
+    assert row.correct == (True, False, False)

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from entroute.errors import ConfigurationError
-from entroute.evaluation.answer_samples import AnswerRow
+from entroute.evaluation.answer_rows import AnswerRow
 from entroute.evaluation.rule_replay import (
     RuleReplay,
     by_accuracy_level,

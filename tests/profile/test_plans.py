@@ -30,6 +30,8 @@ def test_features_are_each_tiers_logit_and_the_answer_form() -> None:
     assert plan_features({"small": 0.5, "large": 0.98}, "number") == {
         "logit small": 0.0,
         "logit large": pytest.approx(logit(0.98)),
+        "number logit small": 0.0,
+        "number logit large": pytest.approx(logit(0.98)),
         "form number": 1.0,
     }
     assert plan_features({"small": 0.5}, None) == {"logit small": 0.0}
@@ -60,7 +62,8 @@ def test_cost_adds_up_over_tiers() -> None:
 
 
 def test_nothing_costs_less_than_nothing() -> None:
-    plan = a_plan("small x1", 0.5, -3.0)
+    spend = Spend(calls=Linear(), answers=Linear(intercept=-3.0))
+    plan = a_plan("small x1", 0.5, 0.0).model_copy(update={"spend": {"small": spend}})
     found = plan.expected(Asked({}, 0.0, 100.0), RUNTIMES, {})
     assert (found.seconds, found.usd) == (0.0, 0.0)
 
@@ -71,7 +74,7 @@ def test_nothing_costs_less_than_nothing() -> None:
         ({"strategy": {"samples": 3}}, "strategy needs a kind"),
         ({"spend": {}}, "spend lacks the tier"),
         ({"right": 1.5}, "less than or equal to 1"),
-        ({"name": "Small/x1"}, "String should match"),
+        ({"name": "small {x1}"}, "String should match"),
     ],
 )
 def test_a_plan_that_makes_no_sense_is_refused(facts: dict[str, object], words: str) -> None:

@@ -12,7 +12,7 @@ from entroute.decisions import Decision, Estimate, Load, TierLoad
 from entroute.profile.linear import Linear, logit
 from entroute.profile.plans import Plan
 from entroute.profile.profile import Profile
-from entroute.protocols import Run
+from entroute.protocols import Run, Strategy
 from entroute.routing.compute_optimal import ComputeOptimal, ComputeOptimalConfig, PolicyParts
 from entroute.routing.threshold import ThresholdConfig
 from entroute.spending import Price
@@ -57,7 +57,7 @@ def policy_of(
 ) -> ComputeOptimal:
     clock = config.pop("clock", None) or FakeClock()
     parts = strategy_parts()
-    strategies = {
+    strategies: dict[str, Strategy] = {
         "single": Single(),
         "cascade": CascadeConfig().build(parts),
         "reasc": ReascConfig().build(parts),

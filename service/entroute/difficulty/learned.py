@@ -1,6 +1,5 @@
 """`learned`: difficulty = 1 - calibrated P(right) of the cheapest tier, from the text alone."""
 
-from collections.abc import Sequence
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
@@ -9,8 +8,6 @@ from entroute.answers import recognised_form
 from entroute.decisions import Estimate
 from entroute.profile.text_model import TextModel
 from entroute.protocols import Run
-
-_NAMED = 3
 
 
 class LearnedConfig(BaseModel):
@@ -46,35 +43,34 @@ class Learned:
 
     async def estimate(self, run: Run) -> Estimate:
         """Predict from the whole conversation. See `Estimator.estimate`."""
-        return self.read(run.request.text)
+        return self.read(run.request.text, run.request.asked)
 
-    def read(self, text: str) -> Estimate:
-        """Return the estimate of a text, difficulty in (0, 1)."""
+    def read(self, text: str, asked: str | None = None) -> Estimate:
+        """Return the estimate of a text, difficulty in (0, 1).
+
+        Args:
+            text: Of the whole conversation.
+            asked: Its last question, which says what form the answer has; the text when left out.
+        """
+        form = recognised_form(text if asked is None else asked)
         if self._model is None:
-            return self._abstain("no profile is loaded", text)
+            return self._abstain("no profile is loaded", form)
         if not text.strip():
             return Estimate(None, self.name, "there is no text")
         found = self._model.predict(text)
         if found.off_distribution:
-            return self._abstain("the text is unlike those the profile was fitted on", text)
+            return self._abstain("the text is unlike those the profile was fitted on", form)
         tier, p_right = next(iter(found.p_right.items()))
         return Estimate(
             difficulty=1 - p_right,
             source=self.name,
-            reason=f"P(right) of {tier} {p_right:.2f}{_named(found.features)}",
+            reason=f"P(right) of {tier} {p_right:.2f}",  # no word of the text: it is logged
             p_right=found.p_right,
-            checkable=recognised_form(text),
+            checkable=form,
             task=found.task,
             output_tokens=found.output_tokens,
             features=found.features,
         )
 
-    def _abstain(self, reason: str, text: str) -> Estimate:
-        return Estimate(None, self.name, reason, checkable=recognised_form(text))
-
-
-def _named(features: Sequence[tuple[str, float]]) -> str:
-    strongest = features[:_NAMED]
-    harder = ", ".join(f"'{name}'" for name, contribution in strongest if contribution > 0)
-    easier = ", ".join(f"'{name}'" for name, contribution in strongest if contribution < 0)
-    return (harder and f"; harder for {harder}") + (easier and f"; easier for {easier}")
+    def _abstain(self, reason: str, form: str | None) -> Estimate:
+        return Estimate(None, self.name, reason, checkable=form)

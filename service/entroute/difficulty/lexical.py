@@ -66,10 +66,15 @@ class Lexical:
 
     async def estimate(self, run: Run) -> Estimate:
         """Guess from the text. See `Estimator.estimate`."""
-        return self.read(run.request.text[-_MAX_CHARACTERS:])
+        return self.read(run.request.text[-_MAX_CHARACTERS:], run.request.asked)
 
-    def read(self, text: str) -> Estimate:
-        """Return the estimate of a text, difficulty in (0, 1)."""
+    def read(self, text: str, asked: str | None = None) -> Estimate:
+        """Return the estimate of a text, difficulty in (0, 1).
+
+        Args:
+            text: Of the whole conversation.
+            asked: Its last question, which says what form the answer has; the text when left out.
+        """
         words = len(text.split())
         if words == 0:
             return Estimate(None, self.name, "there is no text")
@@ -82,5 +87,5 @@ class Lexical:
             difficulty=1 / (1 + exp(-score)),
             source=self.name,
             reason=f"{words} words, {numbers} numbers{cues}",
-            checkable=recognised_form(text),
+            checkable=recognised_form(text if asked is None else asked),
         )

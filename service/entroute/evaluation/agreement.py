@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from entroute.errors import ConfigurationError
-from entroute.evaluation.answer_samples import AnswerRow
+from entroute.evaluation.answer_rows import AnswerRow
 
 Floats = NDArray[np.float64]
 

@@ -4,7 +4,8 @@ One JSON object a line, gzip if the name ends in `.gz`. A row is one prompt unde
 (model, prompt form, temperature): `correct` holds 0 or 1 a sample. Either `clusters` holds the
 answer class of each sample (then `answers`, if there, is the text of each class), or `answers`
 holds the answer of each sample and equal ones are one class. A class below 0 or null, and an
-answer that is null or empty, is unparsable: it counts as a sample and never as a vote.
+answer that is null or empty, is unparsable: it counts as a sample and never as a vote. A bank of
+`entroute bank`, or its summary, is read, too.
 """
 
 import gzip
@@ -17,45 +18,12 @@ from typing import IO, Any, cast
 import orjson
 
 from entroute.errors import ConfigurationError
+from entroute.evaluation.answer_rows import AnswerRow
+from entroute.evaluation.bank_answers import bank_rows, is_bank
 
 PROMPT_KEYS = ("id", "prompt", "question")
 TASK_KEYS = ("task", "dataset")
 CONFIGURATION_KEYS = ("config", "prompt_style", "cot", "T")
-
-
-@dataclass(frozen=True, slots=True)
-class AnswerRow:
-    """The samples of one prompt under one configuration.
-
-    Attributes:
-        prompt: Its id; rows that share it are dependent.
-        task: The benchmark it belongs to, empty if unsaid.
-        model: Who answered, empty if unsaid.
-        configuration: How it was asked, as far as the row says.
-        answers: The answer class of each sample, None for an unparsable one; at least one.
-        correct: Whether each sample is right.
-        texts: Text of each class from 0, empty where the row gives none; may be cut.
-    """
-
-    prompt: str
-    task: str
-    model: str
-    configuration: str
-    answers: tuple[int | None, ...]
-    correct: tuple[bool, ...]
-    texts: tuple[str, ...] = ()
-
-    @property
-    def labels(self) -> tuple[str | None, ...]:
-        """Each sample's answer as text, None if unparsable: what other rows can be compared by."""
-        return tuple(
-            None
-            if answer is None
-            else self.texts[answer]
-            if answer < len(self.texts)
-            else f"class {answer}"
-            for answer in self.answers
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +66,7 @@ def read_answer_samples(
     Raises:
         ConfigurationError: A file cannot be read, is cut off, or a line is no row; nothing is left.
     """
-    rows = [row for path in paths for row in _rows(path)]
+    rows = [row for path in paths for row in _rows_of(path)]
     if not rows:
         raise ConfigurationError(f"{_names(paths)}: no rows; give a file of sampled answers")
     kept = tuple(row for row in rows if selection.keeps(row))
@@ -110,6 +78,16 @@ def read_answer_samples(
             f"there are models {models} and tasks {tasks}"
         )
     return kept
+
+
+def _rows_of(path: Path) -> Iterator[AnswerRow]:
+    """Yield a file's rows; a bank is known by its header."""
+    try:
+        with _opened(path) as stream:
+            first = stream.readline()
+    except (EOFError, gzip.BadGzipFile, zlib.error, OSError):
+        first = b""  # reading the rows says what is wrong
+    yield from bank_rows(path) if is_bank(first) else _rows(path)
 
 
 def _rows(path: Path) -> Iterator[AnswerRow]:

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from entroute.evaluation.plan_fit import Scale, Tried
+from entroute.evaluation.plan_fit import Scale
+from entroute.evaluation.trying import Tried
 
 Array = NDArray[np.float64]
 RESAMPLES = 4000
@@ -99,20 +100,26 @@ def mixed(points: Sequence[Point], cost: float) -> Point | None:
     Prompts are dealt to the two by chance, in the share that meets the cost: the upper hull of
     what the points reach. None where none is so cheap; beyond the dearest the best one is taken.
     """
-    cheap = [p for p in points if p.spent <= cost]
+    known = [(point, point.spent, point.quality) for point in points]
+    cheap = [one for one in known if one[1] <= cost]
     if not cheap:
         return None
-    best = max(cheap, key=lambda p: p.quality)
-    for low in cheap:
-        for high in points:
-            if high.spent > cost and high.quality > low.quality:
-                share = (cost - low.spent) / (high.spent - low.spent)
-                right = (1 - share) * low.right + share * high.right
-                if float(right.mean()) > best.quality:
-                    spent = (1 - share) * low.cost + share * high.cost
-                    label = f"{1 - share:.2f} {low.label} + {share:.2f} {high.label}"
-                    best = Point(label, right, spent)
-    return best
+    best, _, reached = max(cheap, key=lambda one: one[2])
+    pair: tuple[Point, Point, float] | None = None
+    for low, spent, quality in cheap:
+        for high, more, better in known:
+            if more > cost and better > quality:
+                share = (cost - spent) / (more - spent)
+                if (1 - share) * quality + share * better > reached:
+                    reached = (1 - share) * quality + share * better
+                    pair = low, high, share
+    return best if pair is None else _between(*pair)
+
+
+def _between(low: Point, high: Point, share: float) -> Point:
+    label = f"{1 - share:.2f} {low.label} + {share:.2f} {high.label}"
+    right = (1 - share) * low.right + share * high.right
+    return Point(label, right, (1 - share) * low.cost + share * high.cost)
 
 
 def met(points: Sequence[Point], cost: float) -> Point | None:
@@ -129,23 +136,21 @@ def met(points: Sequence[Point], cost: float) -> Point | None:
     if not at:
         return None if at is None else points[0]
     high, low = points[at - 1], points[at]
-    share = (cost - low.spent) / (high.spent - low.spent)
-    label = f"{1 - share:.2f} {low.label} + {share:.2f} {high.label}"
-    right = (1 - share) * low.right + share * high.right
-    return Point(label, right, (1 - share) * low.cost + share * high.cost)
+    return _between(low, high, (cost - low.spent) / (high.spent - low.spent))
 
 
 def cost_for(points: Sequence[Point], quality: float) -> float | None:
     """Return the least cost at which mixtures of points reach a quality; None beyond them."""
-    reached = [p for p in points if p.quality >= quality]
+    known = [(point.spent, point.quality) for point in points]
+    reached = [one for one in known if one[1] >= quality]
     if not reached:
         return None
-    least = min(p.spent for p in reached)
-    for low in points:
-        for high in reached:
-            if low.quality < quality and low.spent < high.spent:
-                share = (quality - low.quality) / (high.quality - low.quality)
-                least = min(least, low.spent + share * (high.spent - low.spent))
+    least = min(spent for spent, _ in reached)
+    for spent, worse in known:
+        for more, better in reached:
+            if worse < quality and spent < more:
+                share = (quality - worse) / (better - worse)
+                least = min(least, spent + share * (more - spent))
     return least
 
 

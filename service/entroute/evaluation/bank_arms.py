@@ -25,7 +25,7 @@ from entroute.evaluation.arms import (
     uniform_points,
 )
 from entroute.evaluation.calibrating import PRICES
-from entroute.evaluation.crossfit import crossfit
+from entroute.evaluation.crossfit import CrossFit, predicted
 from entroute.evaluation.episodes import PlanSpec
 from entroute.evaluation.plan_fit import Scale
 from entroute.evaluation.studying import Manner, Study
@@ -88,12 +88,26 @@ class Arms:
     prompts: int
 
 
-def arms_of(study: Study, manner: Manner, ratio: float | None, costs: Sequence[float]) -> Arms:
-    """Return every arm's curve and the comparisons at `costs`, units of one large answer."""
+def arms_of(
+    study: Study,
+    manner: Manner,
+    native: CrossFit,
+    ratio: float | None,
+    costs: Sequence[float],
+) -> Arms:
+    """Return every arm's curve and the comparisons with it.
+
+    Args:
+        study: The bank under study.
+        manner: How it was studied.
+        native: What plans promise, of `crossfitted`.
+        ratio: What one mean large answer costs in mean small ones; None for as measured.
+        costs: Mean costs to compare at, in large answers.
+    """
     scale = study.scale if ratio is None else scaled(study, ratio)
     specs = study.specs(-1, manner.votes_above)
     folds = dict(zip(study.evidence.questions.ids, study.folds, strict=True))
-    fitted = crossfit(specs, study.rows, study.asked, folds, scale)
+    fitted = predicted(native.models, study.rows, study.asked, folds, scale)
     table = fitted.table
     uniform = uniform_points(table, families_of(specs))
     singles = {f"{tier}{SINGLE}" for tier in study.evidence.models}

@@ -12,10 +12,10 @@ import numpy as np
 from entroute.evaluation.arms import Point, by_price
 from entroute.evaluation.crossfit import CrossFit
 from entroute.evaluation.gathering import Evidence
-from entroute.evaluation.plan_fit import fit_plan
+from entroute.evaluation.plan_fit import fit_plans
 from entroute.evaluation.reliability import calibration_of
 from entroute.evaluation.studying import Manner, Study
-from entroute.profile.plans import Plan, Way
+from entroute.profile.plans import Way
 from entroute.profile.profile import Made, Profile, TierProfile
 
 PRICES = tuple(float(price) for price in np.geomspace(0.002, 4.0, 60))
@@ -52,12 +52,8 @@ def profile_of(study: Study, manner: Manner, fitted: CrossFit, fixed: Sequence[P
     evidence = study.evidence
     curve = by_price(fitted.table, fitted.value, PRICES)
     point = trade_off(curve, fixed, manner.target_cost)
-    plans: list[Plan] = []
-    for spec in study.specs(-1, manner.votes_above):
-        rows = [row for row in study.rows if row.plan == spec.name]
-        plan = fit_plan(spec, rows, study.asked, study.scale)
-        if plan is not None:
-            plans.append(plan)
+    specs = study.specs(-1, manner.votes_above)
+    plans = fit_plans(specs, study.rows, study.asked, study.scale)
     first, last = next(iter(evidence.models)), list(evidence.models)[-1]
     cascade = {"kind": "cascade"} if first != last else {"kind": "single"}
     return Profile(
@@ -71,7 +67,7 @@ def profile_of(study: Study, manner: Manner, fitted: CrossFit, fixed: Sequence[P
         unit_s=study.scale.unit_s,
         answer_s=study.scale.answer_s,
         answer_tokens=study.scale.answer_tokens,
-        plans=tuple(plans),
+        plans=tuple(plans.values()),
         gates=study.gates[-1].fits,
         trade_off=next(price for price, at in zip(PRICES, curve, strict=True) if at is point),
         target_cost=point.spent,

@@ -36,7 +36,7 @@ from entroute.evaluation.studying import Manner, crossfitted
 RATIOS = (2.0, 3.0, 6.0)
 """Cost ratios between the tiers at which figures are published."""
 
-COSTS = (1.0, 0.5, 1.5)
+COSTS = (0.5, 0.75, 1.0, 1.5)
 """Mean costs at which arms are compared, in large answers; the first is the primary one."""
 
 SamplesOption = Annotated[
@@ -168,7 +168,7 @@ def _replay_bank(  # noqa: PLR0913, PLR0917 - options of a command line
         raise ConfigurationError("--prompts: give the file that the bank was made of")
     study = opened(banks, prompts, manner, episodes)
     fitted = crossfitted(study, manner)
-    arms = [arms_of(study, manner, ratio, COSTS) for ratio in (None, *ratios)]
+    arms = [arms_of(study, manner, fitted, ratio, COSTS) for ratio in (None, *ratios)]
     report = bank_report(study, manner, fitted, arms, command_line())
     if html is not None:
         html.write_text(render_html(report), encoding="utf-8")

@@ -7,7 +7,8 @@ import numpy as np
 
 from entroute.evaluation.arms import Table, table_of
 from entroute.evaluation.episodes import PlanSpec
-from entroute.evaluation.plan_fit import Scale, Tried, fit_plan
+from entroute.evaluation.plan_fit import Scale, fit_plans
+from entroute.evaluation.trying import Tried
 from entroute.profile.linear import plan_features
 from entroute.profile.plans import Asked, Plan
 
@@ -74,11 +75,13 @@ class CrossFit:
         table: What they did.
         p: Predicted P(right), prompts x plans, NaN where a plan does not serve or was not fitted.
         cost: Predicted cost in units, likewise.
+        models: What predicted, by fold that it has not seen, and plan.
     """
 
     table: Table
     p: np.ndarray
     cost: np.ndarray
+    models: Mapping[tuple[int, str], Plan]
 
     def value(self, row: int, plan: str) -> tuple[float, float]:
         """Return a plan's prediction for the prompt in a row, as `arms.by_price` wants it."""
@@ -107,13 +110,30 @@ def crossfit(
     models: dict[tuple[int, str], Plan] = {}
     for fold in sorted(set(folds.values())):
         seen = [row for row in rows if folds[row.prompt] != fold]
-        for spec in specs:
-            plan = fit_plan(spec, [r for r in seen if r.plan == spec.name], asked, scale)
-            if plan is not None:
-                models[fold, spec.name] = plan
-    everywhere = {
-        spec.name for spec in specs if all((f, spec.name) in models for f in set(folds.values()))
-    }
+        found = fit_plans(specs, seen, asked, scale)
+        models |= {(fold, name): plan for name, plan in found.items()}
+    return predicted(models, rows, asked, folds, scale)
+
+
+def predicted(
+    models: Mapping[tuple[int, str], Plan],
+    rows: Sequence[Tried],
+    asked: Mapping[str, Asked],
+    folds: Mapping[str, int],
+    scale: Scale,
+) -> CrossFit:
+    """Predict every plan on every prompt by given models: success and tokens need no new fit.
+
+    Args:
+        models: By fold that they have not seen, and plan.
+        rows: What the plans did.
+        asked: What is known of each prompt before.
+        folds: Fold by prompt.
+        scale: What one answer is; other prices of the same tiers are only another scale.
+    """
+    every = set(folds.values())
+    names = {name for _, name in models}
+    everywhere = {name for name in names if all((fold, name) in models for fold in every)}
     table = table_of([row for row in rows if row.plan in everywhere], scale)
     p, cost = np.full_like(table.right, np.nan), np.full_like(table.right, np.nan)
     for i, prompt in enumerate(table.prompts):
@@ -124,4 +144,4 @@ def crossfit(
             expected = plan.expected(asked[prompt], scale.runtimes, {})
             p[i, j] = plan.success.probability(asked[prompt].features)
             cost[i, j] = expected.seconds / scale.unit_s
-    return CrossFit(table, p, cost)
+    return CrossFit(table, p, cost, models)

@@ -150,8 +150,9 @@ def risk_controlled(seen: Sequence[Signalled], risk: Risk, what: tuple[str, str,
     """Return the most permissive threshold whose accepted answers err at most at alpha.
 
     From the threshold that accepts a quarter of the prompts, and enough of them to prove
-    anything, down to ever more permissive ones, until the Clopper-Pearson bound of the error first exceeds alpha: testing in
-    a fixed sequence needs no correction. One sample a prompt, so that draws are independent.
+    anything, down to ever more permissive ones, until the Clopper-Pearson bound of the error
+    first exceeds alpha: testing in a fixed sequence needs no correction. One sample a prompt, so
+    that draws are independent.
 
     Args:
         seen: Prompts that the signal's fit has not seen.

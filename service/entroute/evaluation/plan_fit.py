@@ -1,51 +1,25 @@
 """Plans: from episodes to models of their success and of what they spend."""
 
-from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.linear_model import Ridge
 
-from entroute.evaluation.episodes import Episode, PlanSpec, Spent
+from entroute.evaluation.episodes import PlanSpec
+from entroute.evaluation.success_fit import fit_success
+from entroute.evaluation.trying import Tried
 from entroute.profile.linear import Linear
 from entroute.profile.plans import Asked, Plan, Runtime, Spend
 
 FEWEST = 40
 """Prompts that a plan's models need."""
 
-_SHRINKAGE = 0.3  # of the success model: inverse strength of the ridge towards the plan's mean
 _RIDGE = 20.0  # of what is spent, which varies more from prompt to prompt than it can be predicted
 
 Array = NDArray[np.float64]
-
-
-@dataclass(frozen=True, slots=True)
-class Tried:
-    """One plan on one prompt, over its permutations.
-
-    Attributes:
-        prompt: The prompt's id.
-        form: The answer form it asks for.
-        plan: The plan's name.
-        right: Share of permutations answered right, in [0, 1].
-        spent: Mean spending by tier: calls, prompt tokens, completion tokens.
-        latencies_s: One a permutation.
-    """
-
-    prompt: str
-    form: str
-    plan: str
-    right: float
-    spent: Mapping[str, tuple[float, float, float]]
-    latencies_s: tuple[float, ...]
-
-    def seconds(self, runtimes: Mapping[str, Runtime]) -> float:
-        """Return the worker seconds it took."""
-        return sum(
-            runtimes[tier].seconds(read, made) for tier, (_, read, made) in self.spent.items()
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,61 +39,39 @@ class Scale:
     answer_tokens: float
 
 
-def tried(episodes: Iterable[Episode]) -> list[Tried]:
-    """Return each plan on each prompt once, permutations averaged.
-
-    Answers that nothing could grade are left out.
-
-    Raises:
-        ValueError: A plan asked for more samples than its specification says.
-    """
-    groups: dict[tuple[str, str], list[Episode]] = defaultdict(list)
-    for episode in episodes:
-        if episode.failures:
-            raise ValueError(f"'{episode.plan}' ran out of samples on prompt {episode.prompt}")
-        groups[episode.prompt, episode.plan].append(episode)
-    return [
-        Tried(
-            prompt,
-            group[0].form,
-            plan,
-            float(np.mean([bool(e.right) for e in group])),
-            _mean_spent([e.spent for e in group]),
-            tuple(e.latency_s for e in group),
-        )
-        for (prompt, plan), group in groups.items()
-        if not any(e.right is None for e in group)
-    ]
-
-
-def _mean_spent(spent: Sequence[Mapping[str, Spent]]) -> dict[str, tuple[float, float, float]]:
-    tiers = {tier for one in spent for tier in one}
-    nothing = Spent(0, 0, 0)
-    means: dict[str, tuple[float, float, float]] = {}
-    for tier in tiers:
-        rows = [one.get(tier, nothing) for one in spent]
-        calls, read, made = (
-            float(np.mean([getattr(row, name) for row in rows]))
-            for name in ("calls", "prompt_tokens", "completion_tokens")
-        )
-        means[tier] = (calls, read, made)
-    return means
-
-
-def fit_plan(
-    spec: PlanSpec, rows: Sequence[Tried], asked: Mapping[str, Asked], scale: Scale
-) -> Plan | None:
-    """Fit a plan's models, None on fewer than `FEWEST` prompts.
+def fit_plans(
+    specs: Sequence[PlanSpec], rows: Sequence[Tried], asked: Mapping[str, Asked], scale: Scale
+) -> dict[str, Plan]:
+    """Fit every plan that was tried on `FEWEST` prompts, by name.
 
     Args:
-        spec: The plan.
-        rows: What it did.
+        specs: The plans.
+        rows: What they did.
         asked: What is known of each prompt, predicted by fits that have not seen it.
         scale: What one answer is.
     """
     rows = [row for row in rows if row.prompt in asked]
-    if len(rows) < FEWEST:
-        return None
+    counts = Counter(row.plan for row in rows)
+    kept = [spec for spec in specs if counts[spec.name] >= FEWEST]
+    if not kept:
+        return {}
+    names = {spec.name for spec in kept}
+    success = fit_success([row for row in rows if row.plan in names], asked)
+    return {
+        spec.name: _fitted(
+            spec, [r for r in rows if r.plan == spec.name], asked, scale, success[spec.name]
+        )
+        for spec in kept
+    }
+
+
+def _fitted(
+    spec: PlanSpec,
+    rows: Sequence[Tried],
+    asked: Mapping[str, Asked],
+    scale: Scale,
+    success: Linear,
+) -> Plan:
     features = [asked[row.prompt].features for row in rows]
     names = sorted({name for one in features for name in one})
     x = np.array([[one.get(name, 0.0) for name in names] for one in features])
@@ -133,7 +85,7 @@ def fit_plan(
         strategy=spec.strategy,
         forms=tuple(sorted({row.form for row in rows})),
         needs=spec.needs,
-        success=_logistic(x, right, names),
+        success=success,
         spend={tier: _spend(tier, x, rows, names, lengths) for tier in {*tiers, spec.tier}},
         worst_calls=spec.worst_calls,
         p95_answers=max(0.01, float(np.quantile(latencies, 0.95)) / scale.answer_s),
@@ -141,19 +93,6 @@ def fit_plan(
         right=float(right.mean()),
         cost=float(np.mean([row.seconds(scale.runtimes) for row in rows])) / scale.unit_s,
     )
-
-
-def _logistic(x: Array, right: Array, names: Sequence[str]) -> Linear:
-    """Fit P(right), shrunk to its mean: each prompt counts once, split by its share of right."""
-    mean = float(np.clip(right.mean(), 0.01, 0.99))
-    if right.min() == right.max():
-        return Linear(intercept=float(np.log(mean / (1 - mean))))
-    centre = x.mean(axis=0)
-    both = np.vstack([x - centre, x - centre])
-    labels = np.concatenate([np.ones(len(x)), np.zeros(len(x))])
-    weights = np.concatenate([right, 1 - right])
-    model = LogisticRegression(C=_SHRINKAGE).fit(both, labels, sample_weight=weights)
-    return _linear(float(model.intercept_[0]), model.coef_[0], centre, names)
 
 
 def _spend(

@@ -31,12 +31,13 @@ def calibration_of(
     brier = float(np.mean((p - right) ** 2))
     base = float(np.mean((right.mean() - right) ** 2))
     slope, intercept = _line(p, right)
+    chance = _chance(p, right, of, np.random.default_rng(seed))
     return {
         "brier": brier,
         "brier_skill": 1 - brier / base if base else 0.0,
         "slope": slope,
         "intercept": intercept,
-        "ece": max(0.0, _ece(p, right) - _chance(p, right, of, np.random.default_rng(seed))),
+        "ece": max(0.0, float(_ece(p, right - p)) - chance),
         "prompts": float(of.max() + 1),
     }
 
@@ -47,9 +48,8 @@ def _chance(p: Array, right: Array, of: NDArray[np.int64], rng: np.random.Genera
     Shares of several answers scatter less than single ones, and plans on one prompt miss
     together: flipping what was missed keeps both as they are.
     """
-    missed = right - p
     signs = rng.choice([-1.0, 1.0], (_SIMULATIONS, int(of.max()) + 1))
-    return float(np.mean([_ece(p, p + missed * flipped[of]) for flipped in signs]))
+    return float(_ece(p, (right - p) * signs[:, of]).mean())
 
 
 def _line(p: Array, right: Array) -> tuple[float, float]:
@@ -65,8 +65,10 @@ def _line(p: Array, right: Array) -> tuple[float, float]:
     return float(model.coef_[0, 0]), float(model.intercept_[0])
 
 
-def _ece(p: Array, right: Array) -> float:
-    """Return the expected calibration error over ten bins of equal size."""
-    order = np.argsort(p)
-    bins: Sequence[Array] = np.array_split(order, _BINS)
-    return float(sum(len(b) * abs(p[b].mean() - right[b].mean()) for b in bins if len(b)) / len(p))
+def _ece(p: Array, missed: Array) -> Array:
+    """Return the expected calibration error over ten bins of equal size, of each row of misses."""
+    order = np.argsort(p, kind="stable")
+    starts = np.unique(np.linspace(0, len(p), _BINS, endpoint=False).astype(int))
+    gaps: Array = np.abs(np.add.reduceat(missed[..., order], starts, axis=-1))
+    total: Array = gaps.sum(axis=-1) / len(p)
+    return total

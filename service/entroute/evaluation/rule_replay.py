@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from entroute.errors import ConfigurationError
-from entroute.evaluation.answer_samples import AnswerRow
+from entroute.evaluation.answer_rows import AnswerRow
 from entroute.evaluation.rules import Draws, FixedRule, Rule, Stops, shuffled
 
 Floats = NDArray[np.float64]

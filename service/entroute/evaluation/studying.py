@@ -11,11 +11,12 @@ from entroute.evaluation.episodes import Episode, PlanSpec, Replay, recorded_san
 from entroute.evaluation.gate_fit import Gates, Risk, fit_gates
 from entroute.evaluation.gathering import Evidence
 from entroute.evaluation.menu import plan_menu
-from entroute.evaluation.plan_fit import Scale, Tried, tried
+from entroute.evaluation.plan_fit import Scale
 from entroute.evaluation.prompts_file import BankPrompt
 from entroute.evaluation.runtime_fit import fit_runtime
 from entroute.evaluation.samples import Sample
 from entroute.evaluation.text_fit import Labelled, fit_text_model
+from entroute.evaluation.trying import Tried, tried
 from entroute.evaluation.virtual_time import run_virtually
 from entroute.profile.features import extract
 from entroute.profile.plans import Asked, Runtime

@@ -43,7 +43,7 @@ def logit(probability: float) -> float:
 
 
 def plan_features(p_right: Mapping[str, float], form: str | None) -> dict[str, float]:
-    """Return what plans are predicted from: each tier's logit P(right) and the answer form.
+    """Return what plans are predicted from: each tier's logit P(right), the form, and both.
 
     Args:
         p_right: By tier, in [0, 1].
@@ -51,5 +51,6 @@ def plan_features(p_right: Mapping[str, float], form: str | None) -> dict[str, f
     """
     features = {f"logit {tier}": logit(p) for tier, p in p_right.items()}
     if form is not None:
+        features |= {f"{form} {name}": value for name, value in features.items()}
         features[f"form {form}"] = 1.0
     return features

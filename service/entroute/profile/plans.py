@@ -79,7 +79,7 @@ class Expected:
 class Way(_Value):
     """A whole way to answer: a tier, and a strategy with thresholds of its own."""
 
-    name: str = Field(min_length=1, max_length=64, pattern=r"^[a-z0-9][a-z0-9 .:<>=+-]*$")
+    name: str = Field(min_length=1, max_length=160, pattern=r"^[A-Za-z0-9][A-Za-z0-9 ._:/<>=+-]*$")
     tier: str = Field(description="Tier it starts on.")
     strategy: Mapping[str, Any] = Field(description="Its strategy's configuration.")
     needs: tuple[Need, ...] = ()

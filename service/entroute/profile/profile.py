@@ -1,6 +1,7 @@
 """The profile: one versioned, readable file of all that calibration found for one set of models."""
 
 import gzip
+import zlib
 from collections.abc import Mapping
 from hashlib import blake2b
 from pathlib import Path
@@ -143,10 +144,10 @@ def read_profile(path: Path) -> Profile:
     try:
         data = path.read_bytes()
         row = orjson.loads(gzip.decompress(data) if path.suffix == ".gz" else data)
+    except (EOFError, gzip.BadGzipFile, zlib.error, orjson.JSONDecodeError) as error:
+        raise ConfigurationError(f"{path}: cut off or no profile: {error}") from error
     except OSError as error:
         raise ConfigurationError(f"{path}: {error.strerror or error}") from error
-    except (EOFError, gzip.BadGzipFile, orjson.JSONDecodeError) as error:
-        raise ConfigurationError(f"{path}: cut off or no profile: {error}") from error
     found = row.get("schema") if isinstance(row, dict) else None
     if found != SCHEMA:
         raise ConfigurationError(f"{path}: its schema is {found!r}, this version reads {SCHEMA}")

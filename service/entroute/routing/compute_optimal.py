@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from random import Random
 from typing import Literal, Protocol
 
@@ -16,6 +17,7 @@ from entroute.protocols import Clock, Policy, Run, Strategy, Tier
 from entroute.routing.options import Option, in_words, ranked_by, reason_of, shown
 from entroute.routing.plans import usable_tiers
 from entroute.routing.utilisation import Utilisation
+from entroute.spending import Price
 
 _LOG = logging.getLogger(__name__)
 
@@ -111,6 +113,7 @@ class ComputeOptimal:
         self._config = config
         self._parts = parts
         self._profile = profile
+        self._runtimes = profile.runtimes
         self._trade_off = profile.trade_off if config.trade_off is None else config.trade_off
         self._utilisation = Utilisation(
             {tier.name: tier.runtime.batch for tier in profile.tiers},
@@ -135,7 +138,11 @@ class ComputeOptimal:
             return self._fallback(run, estimate, load, "no plan can serve this request")
         price = self._trade_off * (1 + self._config.load_weight * excess)
         ranked = ranked_by(options, run.options.quality, price)
-        return self._decision(run, ranked, price, audit=audit)
+        decision = self._decision(run, ranked, price, audit=audit)
+        missed = self._missed(run, estimate, up, price)
+        if missed is None or missed in decision.degraded:
+            return decision
+        return replace(decision, degraded=(*decision.degraded, missed))
 
     def _fixed(self, run: Run, estimate: Estimate) -> tuple[Way, Basis, str] | None:
         """Return the fixed plan of a prompt that nothing can be promised for, and why."""
@@ -152,7 +159,7 @@ class ComputeOptimal:
     ) -> Decision:
         plan, basis, why = fixed
         up = {tier.name for tier in usable_tiers(run)}
-        if plan.tier not in up or not self._allowed(run, plan):
+        if plan.tier not in up or not self._allowed(run, plan, self._meets(run)):
             return self._fallback(run, estimate, load, f"{why}, and '{plan.name}' cannot serve it")
         return Decision(
             plan.tier,
@@ -180,48 +187,67 @@ class ComputeOptimal:
         decision = self._fallback(run, estimate, load, f"the profile is stale: {why}")
         return replace(decision, degraded=(*decision.degraded, "profile"))
 
-    def _options(self, run: Run, estimate: Estimate, up: Sequence[Tier]) -> list[Option]:
+    def _options(self, run: Run, estimate: Estimate, tiers: Sequence[Tier]) -> list[Option]:
         """Return what request, budget and deadline leave; the fastest plan if all are late."""
-        names = {tier.name for tier in up}
-        profile = self._profile
+        profile, budget = self._profile, run.ledger.budget
         output_tokens = estimate.output_tokens or profile.answer_tokens
         prompt = Asked(
             plan_features(estimate.p_right, estimate.checkable),
             prompt_tokens=len(run.request.text) / profile.characters_per_token,
-            output_tokens=output_tokens,
+            output_tokens=min(output_tokens, run.request.max_tokens or output_tokens),
         )
-        prices = {tier.name: tier.price for tier in up}
-        slowness = profile.answer_s * output_tokens / profile.answer_tokens
-        options = []
-        for plan in profile.plans:
-            if estimate.checkable not in plan.forms or plan.tier not in names:
-                continue
-            if not self._allowed(run, plan) or not _affordable(run, plan, output_tokens):
-                continue
-            expected = plan.expected(prompt, profile.runtimes, prices)
-            p = plan.success.probability(prompt.features)
-            options.append(
-                Option(
-                    plan,
-                    p,
-                    self._parts.corrections.corrected(plan.name, p),
-                    expected.seconds / profile.unit_s,
-                    expected.usd,
-                    plan.p95_answers * slowness,
-                )
-            )
-        left_s = run.ledger.budget.deadline - run.clock()
+        prices = {tier.name: tier.price for tier in tiers}
+        meets = self._meets(run)
+        options = [
+            self._option(plan, prompt, prices)
+            for plan in profile.plans
+            if estimate.checkable in plan.forms
+            and plan.tier in prices
+            and _affordable(run, plan, prompt.output_tokens)
+            and self._allowed(run, plan, meets)
+        ]
+        if budget.max_cost_usd is not None:
+            options = [option for option in options if option.usd <= budget.max_cost_usd]
+        left_s = budget.deadline - run.clock()
         in_time = [option for option in options if option.p95_s <= left_s]
         return in_time or sorted(options, key=lambda option: option.p95_s)[:1]
 
-    def _allowed(self, run: Run, plan: Way) -> bool:
+    def _option(self, plan: Plan, prompt: Asked, prices: Mapping[str, Price]) -> Option:
+        """Return what a plan promises and costs; tiers without a price are free."""
+        profile = self._profile
+        expected = plan.expected(prompt, self._runtimes, prices)
+        p = plan.success.probability(prompt.features)
+        return Option(
+            plan,
+            p,
+            self._parts.corrections.corrected(plan.name, p),
+            expected.seconds / profile.unit_s,
+            expected.usd,
+            plan.p95_answers * profile.answer_s * prompt.output_tokens / profile.answer_tokens,
+        )
+
+    def _missed(self, run: Run, estimate: Estimate, up: Sequence[Tier], price: float) -> str | None:
+        """Name the tier that the best plan begins on if that is down, else None."""
+        down = [tier for tier in run.tiers if tier.fits(run.request) and not tier.available]
+        if not down:
+            return None
+        options = self._options(run, estimate, (*up, *down))
+        best = ranked_by(options, run.options.quality, price)[0].plan.tier
+        return f"tier:{best}" if best in {tier.name for tier in down} else None
+
+    def _meets(self, run: Run) -> Callable[[Need], bool]:
+        """Return what tells whether the request has what a plan needs, found out once."""
+        meets = self._parts.meets
+        return cache(lambda need: meets[need](run))
+
+    def _allowed(self, run: Run, plan: Way, meets: Callable[[Need], bool]) -> bool:
         """Whether the principal may use it, and the request has what it needs."""
         permitted = run.principal.strategies
         if permitted is not None and plan.kind not in permitted:
             return False
-        if not all(self._parts.meets[need](run) for need in plan.needs):
+        if self._parts.strategies[plan.name].supports(run) is not None:
             return False
-        return self._parts.strategies[plan.name].supports(run) is None
+        return all(map(meets, plan.needs))  # last: it may read a program
 
     def _decision(
         self, run: Run, ranked: Sequence[Option], price: float, *, audit: bool

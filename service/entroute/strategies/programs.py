@@ -10,7 +10,7 @@ from entroute.errors import SandboxUnavailable
 from entroute.evidence import Refusal
 from entroute.protocols import Run, Sandbox
 from entroute.strategies.base import until_deadline
-from entroute.types import ChatRequest, Completion, message_text
+from entroute.types import ChatRequest, Completion
 
 PROGRAM_LINE = (
     "Do not reason in words. Instead, write a short Python program that computes the answer and "
@@ -49,8 +49,7 @@ class Printed:
 
 def last_prompt(request: ChatRequest) -> str:
     """Return the text of the last user message, or the prompt of a text completion."""
-    users = [m for m in request.messages if m.get("role") == "user"]
-    return message_text(users[-1]) if users else request.text
+    return request.asked
 
 
 def code_of(text: str, function: str | None = None, *, before: str = "") -> str | None:

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 from entroute.answers import Answer, AnswerForm, extract, recognised_form, same
 from entroute.evidence import Verdict
 from entroute.tool_calls import PATH_PATTERN, canonical_tool_calls
-from entroute.types import ChatRequest, Completion, message_text
+from entroute.types import ChatRequest, Completion
 from entroute.verifiers.parts import VerifierParts
 from entroute.verifiers.symbolic import SymbolicEquality
 
@@ -94,9 +94,7 @@ class Majority:
 
 def asked_form(request: ChatRequest) -> AnswerForm:
     """Return the answer form that the last user message asks for, "auto" if none is recognised."""
-    users = [m for m in request.messages if m.get("role") == "user"]
-    prompt = message_text(users[-1]) if users else request.text
-    return recognised_form(prompt) or "auto"
+    return recognised_form(request.asked) or "auto"
 
 
 def answer_of(candidate: Completion, form: AnswerForm, ignore: Sequence[str] = ()) -> Answer | None:
