@@ -39,9 +39,8 @@ from entroute.verifiers.majority import Majority
 from entroute.verifiers.parts import VerifierParts
 from entroute.verifiers.symbolic import SymbolicEquality
 from loadtest.grading_cache import Grades
-from loadtest.recording import prompts_of
 from loadtest.replay_arms import ARMS, Arm, judged_by, profile_of, strategies_of
-from loadtest.tasks import Prompt
+from loadtest.tasks import Prompt, prompts_of
 
 PRICES = {"small": Price(0.05, 0.10), "large": Price(0.30, 0.60)}
 LIMITS = BudgetLimits(64, 1_000_000, 3600.0)

@@ -34,6 +34,15 @@ _PUZZLE_REQUEST = (
 _NUMBER_REQUEST = '{question}\n\nReason step by step and end with "The answer is <number>."'
 
 
+FILES: dict[str, tuple[Task, str]] = {
+    "gsm8k": ("gsm8k", "gsm8k_test.jsonl.gz"),
+    "humaneval": ("humaneval", "humaneval.jsonl.gz"),
+    "mbpp": ("mbpp", "mbpp_sanitized.jsonl.gz"),
+    "p3": ("p3", "p3_puzzles.jsonl.gz"),
+}
+"""Where a benchmark's prompts lie, by the name they are asked for with."""
+
+
 @dataclass(frozen=True, slots=True)
 class Prompt:
     """One question with what is needed to check its answers."""
@@ -56,6 +65,22 @@ def load(path: Path, task: Task, *, count: int, seed: int, skip: int = 0) -> lis
         raise ValueError(f"{path} holds {len(rows)} rows, too few for {skip} + {count}")
     random.Random(seed).shuffle(rows)
     return [prompt_of(task, row) for row in rows[skip : skip + count]]
+
+
+def prompts_of(folder: Path, counts: str, seed: int) -> list[Prompt]:
+    """Return the prompts that `task=count,...` names, in seeded order.
+
+    Raises:
+        SystemExit: A task is unknown.
+    """
+    prompts: list[Prompt] = []
+    for part in counts.split(","):
+        name, _, count = part.partition("=")
+        if name not in FILES:
+            raise SystemExit(f"{name}: is none of {', '.join(FILES)}")
+        task, file = FILES[name]
+        prompts += load(folder / file, task, count=int(count), seed=seed)
+    return prompts
 
 
 def _usable(task: Task, row: dict[str, Any]) -> bool:

@@ -7,8 +7,8 @@ import pytest
 from entroute.strategies.examples import examples_in
 from loadtest.grading_cache import Grades
 from loadtest.replay_arms import judged_by
-from loadtest.tasks import Prompt, assertions, is_right, load, program_of, prompt_of
-from tests.loadtest.puzzles import HUMANEVAL, MBPP, P3, fenced, file_of, gsm8k
+from loadtest.tasks import Prompt, assertions, is_right, load, program_of, prompt_of, prompts_of
+from tests.loadtest.puzzles import HUMANEVAL, MBPP, P3, fenced, file_of, folder_of, gsm8k
 
 TWICE = prompt_of("mbpp", MBPP)
 ROOT = prompt_of("humaneval", HUMANEVAL)
@@ -118,3 +118,13 @@ def test_a_grade_is_made_once_and_kept(tmp_path: Path) -> None:
     other = Prompt("g7", "gsm8k", "", {"answer": "8"})
     assert Grades(path).right(other, "The answer is 7.")
     assert Grades(path).right(other, "That makes 8.")
+
+
+def test_an_unknown_task_is_named(tmp_path: Path) -> None:
+    with pytest.raises(SystemExit, match="chess: is none of gsm8k"):
+        prompts_of(folder_of(tmp_path, 1), "gsm8k=1,chess=2", 0)
+
+
+def test_prompts_of_several_tasks_come_together(tmp_path: Path) -> None:
+    prompts = prompts_of(folder_of(tmp_path, 3), "gsm8k=2,humaneval=1,mbpp=1,p3=1", 0)
+    assert [prompt.task for prompt in prompts] == ["gsm8k", "gsm8k", "humaneval", "mbpp", "p3"]
