@@ -93,14 +93,14 @@ def test_each_prompt_is_asked_of_the_predictor_that_has_not_seen_its_fold() -> N
     asked_about: list[tuple[int, str]] = []
 
     def predictor(fold: int) -> Predictor:
-        def predict(text: str) -> tuple[Mapping[str, float], float]:
+        def predict(text: str) -> tuple[Mapping[str, float], float, str | None]:
             asked_about.append((fold, text))
-            return {"small": 0.25 * (fold + 1)}, 10.0 * fold
+            return {"small": 0.25 * (fold + 1)}, 10.0 * fold, "sums"
 
         return predict
 
     known = asked_of(questions, {fold: predictor(fold) for fold in (-1, 0, 1, 2)}, [2, 0, 1])
     assert asked_about == [(2, "A?"), (0, "B?"), (1, "C?")]
-    assert known["a"] == Asked(plan_features({"small": 0.75}, "number"), 1, 20.0)
-    assert known["b"].features == plan_features({"small": 0.25}, None)
+    assert known["a"] == Asked(plan_features({"small": 0.75}, "number", "sums"), 1, 20.0)
+    assert known["b"].features == plan_features({"small": 0.25}, None, "sums")
     assert questions.only([2, 0]).texts == ("C?", "A?")

@@ -160,7 +160,7 @@ def opened(banks: Sequence[Path], prompts: Path, manner: Manner, kept: Path | No
 
 def _made(evidence: Evidence, manner: Manner) -> dict[str, str]:
     """Return what episodes depend on."""
-    what = (manner.repeats, manner.seed, manner.risk, manner.votes_above, manner.batch)
+    what = (manner.repeats, manner.seed, manner.risk, manner.votes_above, float(manner.batch))
     return {**evidence.digests, "manner": repr((*what, manner.runtimes))}
 
 

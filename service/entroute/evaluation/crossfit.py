@@ -14,8 +14,8 @@ from entroute.profile.plans import Asked, Plan
 
 FOLDS = 5
 
-Predictor = Callable[[str], tuple[Mapping[str, float], float]]
-"""Text -> P(right) by tier, expected completion tokens."""
+Predictor = Callable[[str], tuple[Mapping[str, float], float, str | None]]
+"""Text -> P(right) by tier, expected completion tokens, class of the task."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,9 +58,9 @@ def asked_of(
     """Return what is known of each prompt, by the predictor that has not seen its fold."""
     known = {}
     for place, prompt in enumerate(questions.ids):
-        p_right, output_tokens = predictors[folds[place]](questions.texts[place])
+        p_right, output_tokens, task = predictors[folds[place]](questions.texts[place])
         known[prompt] = Asked(
-            plan_features(p_right, questions.forms[place] or None),
+            plan_features(p_right, questions.forms[place] or None, task),
             questions.prompt_tokens[place],
             output_tokens,
         )

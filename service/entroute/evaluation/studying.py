@@ -162,9 +162,10 @@ def _predicted(
     evidence: Evidence, texts: Mapping[int, TextModel], folds: Sequence[int]
 ) -> tuple[dict[str, Asked], dict[str, tuple[float, ...]]]:
     def predictor(model: TextModel) -> Predictor:
-        def predict(text: str) -> tuple[Mapping[str, float], float]:
+        def predict(text: str) -> tuple[Mapping[str, float], float, str | None]:
             seen = model.predict(text)
-            return seen.p_right, seen.output_tokens or float(np.mean(evidence.lengths))
+            length = seen.output_tokens or float(np.mean(evidence.lengths))
+            return seen.p_right, length, seen.task
 
         return predict
 

@@ -13,11 +13,18 @@ from scipy import sparse
 from sklearn.linear_model import LogisticRegression
 
 from entroute.evaluation.trying import Tried
-from entroute.profile.linear import Linear
+from entroute.profile.linear import TASK, Linear
 from entroute.profile.plans import Asked
 
 _STRENGTH = 1.0  # inverse penalty of the weights below, each times its own scale
-_OWN_MEAN, _SHARED, _FORM, _OWN_SLOPE = 2.0, 1.0, 0.5, 0.15
+_OWN_MEAN, _OWN_TASK, _SHARED, _FORM, _OWN_SLOPE = 2.0, 1.0, 1.0, 0.5, 0.15
+_SCALES = {
+    "mean": _OWN_MEAN,
+    "task": _OWN_TASK,
+    "shared": _SHARED,
+    "form": _FORM,
+    "plan": _OWN_SLOPE,
+}
 _DECIMALS = 5
 
 _LOGIT = "logit "
@@ -37,8 +44,8 @@ class _Design:
 def fit_success(rows: Sequence[Tried], asked: Mapping[str, Asked]) -> dict[str, Linear]:
     """Return each plan's logistic model of a right answer.
 
-    Logit P = mean of (plan, form) + shared slope of each tier's logit + a slope of the form + a
-    slope of the plan's own, ridge-penalised in this order ever more strongly.
+    Logit P = mean of (plan, form) + mean of (plan, class of task) + shared slope of each tier's
+    logit + a slope of the form + a slope of the plan's own, each with a ridge penalty of its own.
 
     Args:
         rows: What plans did, on prompts in `asked`; each counts once, split by its share of right.
@@ -85,6 +92,9 @@ def _terms(
     row: Tried, features: Mapping[str, float], centre: Mapping[str, float]
 ) -> Iterator[tuple[Key, float]]:
     yield ("mean", row.plan, row.form), 1.0
+    for name in features:
+        if name.startswith(TASK):
+            yield ("task", row.plan, name), 1.0
     for name, middle in centre.items():
         value = features.get(name, 0.0) - middle
         yield ("shared", name), value
@@ -93,8 +103,7 @@ def _terms(
 
 
 def _scale(key: Key) -> float:
-    scales = {"mean": _OWN_MEAN, "shared": _SHARED, "form": _FORM, "plan": _OWN_SLOPE}
-    return scales[key[0]]
+    return _SCALES[key[0]]
 
 
 def _linear(
@@ -120,5 +129,8 @@ def _linear(
             weights[f"{form} {name}"] = slope
             level -= slope * middle
         weights[f"form {form}"] = level
+    for key in found:
+        if key[:2] == ("task", plan):
+            weights[key[2]] = weight(*key)
     rounded = {name: round(value, _DECIMALS) for name, value in weights.items()}
     return Linear(intercept=round(intercept, _DECIMALS), weights=rounded)

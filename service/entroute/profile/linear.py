@@ -7,6 +7,9 @@ from pydantic import BaseModel, ConfigDict
 
 _SURE = 0.02
 
+TASK = "task "
+"""What features of the class of a task begin with."""
+
 
 class Linear(BaseModel):
     """A weighted sum of named features; a feature that is absent counts 0."""
@@ -42,15 +45,20 @@ def logit(probability: float) -> float:
     return log(p / (1 - p))
 
 
-def plan_features(p_right: Mapping[str, float], form: str | None) -> dict[str, float]:
-    """Return what plans are predicted from: each tier's logit P(right), the form, and both.
+def plan_features(
+    p_right: Mapping[str, float], form: str | None, task: str | None = None
+) -> dict[str, float]:
+    """Return what plans are predicted from: each tier's logit P(right), the form, both, the class.
 
     Args:
         p_right: By tier, in [0, 1].
         form: The answer form that the prompt asks for, or None.
+        task: The class of the task as the text has it, or None.
     """
     features = {f"logit {tier}": logit(p) for tier, p in p_right.items()}
     if form is not None:
         features |= {f"{form} {name}": value for name, value in features.items()}
         features[f"form {form}"] = 1.0
+    if task is not None:
+        features[f"{TASK}{task}"] = 1.0
     return features

@@ -192,7 +192,7 @@ class ComputeOptimal:
         profile, budget = self._profile, run.ledger.budget
         output_tokens = estimate.output_tokens or profile.answer_tokens
         prompt = Asked(
-            plan_features(estimate.p_right, estimate.checkable),
+            plan_features(estimate.p_right, estimate.checkable, estimate.task),
             prompt_tokens=len(run.request.text) / profile.characters_per_token,
             output_tokens=min(output_tokens, run.request.max_tokens or output_tokens),
         )
