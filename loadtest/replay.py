@@ -9,9 +9,7 @@ sandbox. One row an answer, appended to --out; loadtest.replay_report makes the 
 import argparse
 import asyncio
 import json
-import threading
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
@@ -21,14 +19,14 @@ from typing import Any
 from entroute.decisions import Load
 from entroute.difficulty.lexical import LexicalConfig
 from entroute.evaluation.bank import Sample, read_bank
-from entroute.evaluation.replaying import RecordedSandbox, ReplayBackend
+from entroute.evaluation.episodes import recorded_sandbox
+from entroute.evaluation.replaying import ReplayBackend
 from entroute.evaluation.virtual_time import run_virtually
 from entroute.evidence import Outcome, Trace
 from entroute.gateway import Gateway, Parts
 from entroute.opening import Ask, Opener
 from entroute.protocols import Run, Sandbox, Tier, Verifier
 from entroute.routing.static import StaticConfig
-from entroute.sandbox import BubblewrapConfig, BubblewrapSandbox
 from entroute.spending import BudgetLimits, Price
 from entroute.strategies.examples import EQUAL, examples_in
 from entroute.strategies.parts import StrategyParts
@@ -196,32 +194,6 @@ def spent(outcome: Outcome) -> dict[str, Any]:
     }
 
 
-@contextmanager
-def _own_loop() -> Iterator[asyncio.AbstractEventLoop]:
-    """Run an event loop on real time in another thread."""
-    loop = asyncio.new_event_loop()
-    thread = threading.Thread(target=loop.run_forever, daemon=True)
-    thread.start()
-    try:
-        yield loop
-    finally:
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join()
-        loop.close()
-
-
-@contextmanager
-def _recorded_sandbox() -> Iterator[RecordedSandbox]:
-    """Start a real sandbox for a virtual loop."""
-    with _own_loop() as home:
-        sandbox: BubblewrapSandbox = BubblewrapConfig().build()
-        asyncio.run_coroutine_threadsafe(sandbox.start(), home).result()
-        try:
-            yield RecordedSandbox(sandbox, home)
-        finally:
-            asyncio.run_coroutine_threadsafe(sandbox.close(), home).result()
-
-
 def main(argv: Sequence[str] | None = None) -> None:
     """Replay and write the rows."""
     given = _parser().parse_args(argv)
@@ -233,7 +205,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         raise SystemExit(f"--arms: {unknown[0]} is none of {', '.join(ARMS)}")
     replay = Replay(samples, prompts, arms, given.repeats, given.seed)
     grades = Grades(given.out.with_suffix(".grades.json"))
-    with _recorded_sandbox() as sandbox:
+    with recorded_sandbox() as sandbox:
         rows = run_virtually(replayed(replay, sandbox, grades))
     by_id = {prompt.id: prompt for prompt in prompts}
     with given.out.open("w", encoding="utf-8") as out:

@@ -13,7 +13,8 @@ from redis.exceptions import RedisError, ResponseError
 
 from entroute.errors import EntrouteError
 
-MAX_CONNECTIONS = 16
+MAX_CONNECTIONS = 64
+"""Connections of one client; a call that finds none free waits within its own budget."""
 
 
 class RedisUnavailable(EntrouteError):

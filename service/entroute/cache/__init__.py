@@ -3,8 +3,8 @@
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
-from redis.asyncio import BlockingConnectionPool
 
+from entroute.budgeted_redis import understood
 from entroute.cache.memory import MemoryCache
 from entroute.cache.redis import RedisCache
 from entroute.protocols import Cache, Clock
@@ -53,17 +53,7 @@ class RedisCacheConfig(BaseModel):
     @field_validator("url")
     @classmethod
     def _understood(cls, url: SecretStr) -> SecretStr:
-        try:
-            # Makes a connection object, unconnected: it refuses unknown settings in the query.
-            pool = BlockingConnectionPool.from_url(url.get_secret_value())
-            pool.make_connection()  # type: ignore[no-untyped-call]
-        except (ValueError, TypeError):
-            # Not chained and not quoted: the parser's words may hold the password.
-            raise ValueError(
-                "not a Redis address, or its query names an unknown setting; write "
-                "redis://HOST:PORT/DB, rediss://HOST:PORT/DB or unix:///PATH"
-            ) from None
-        return url
+        return understood(url)
 
     def build(self, clock: Clock) -> Cache | None:
         """Return the store; it connects on first use."""

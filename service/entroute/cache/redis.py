@@ -1,29 +1,19 @@
 """Answers in Redis, shared by all gateways; a Redis that is down or slow costs next to nothing."""
 
-import asyncio
 from collections.abc import Awaitable, Callable
-from math import inf
 from typing import Any
 
-from redis.asyncio import BlockingConnectionPool, Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
-from redis.exceptions import RedisError, ResponseError
+from redis.asyncio import Redis
 
+from entroute.budgeted_redis import BudgetedRedis, RedisUnavailable
 from entroute.cache.codec import decode, encode
 from entroute.errors import CacheUnavailable
 from entroute.evidence import Outcome
 from entroute.protocols import Clock
 
-MAX_CONNECTIONS = 64
-"""Connections of one gateway; a call that finds none free waits within its own budget."""
-
 
 class RedisCache:
-    """A store of encoded outcomes in Redis.
-
-    Every operation has one budget for all it does: waiting for a connection, connecting, asking.
-    After a failure calls fail at once for `probe_every_s`, then one call probes, for ever.
+    """A store of encoded outcomes in Redis, each operation within a budget: see `BudgetedRedis`.
 
     Args:
         url: redis://, rediss:// or unix:// address, with the password if there is one.
@@ -48,24 +38,8 @@ class RedisCache:
         probe_every_s: float = 1.0,
     ) -> None:
         self._ttl_ms = max(1, round(ttl_s * 1000))
-        self._timeout_s = timeout_s
-        self._clock = clock
         self._prefix = prefix
-        self._probe_every_s = probe_every_s
-        self._failing = False
-        self._ask_from = -inf
-        self._redis = Redis.from_pool(
-            BlockingConnectionPool.from_url(
-                url,
-                max_connections=MAX_CONNECTIONS,
-                timeout=timeout_s,
-                socket_connect_timeout=timeout_s,
-                socket_timeout=timeout_s,
-                # A second try would cost a second budget: the next request is the retry.
-                retry=Retry(NoBackoff(), 0),
-                protocol=2,
-            )
-        )
+        self._redis = BudgetedRedis(url, timeout_s, clock, probe_every_s)
 
     async def get(self, key: str) -> Outcome | None:
         """Return the stored outcome or None.
@@ -73,7 +47,7 @@ class RedisCache:
         Raises:
             CacheUnavailable: Redis failed, was too slow, or failed a moment ago.
         """
-        data = await self._ask(lambda: self._redis.get(self._prefix + key))
+        data = await self._ask(lambda redis: redis.get(self._prefix + key))
         return decode(data) if isinstance(data, bytes) else None
 
     async def put(self, key: str, outcome: Outcome) -> None:
@@ -83,32 +57,14 @@ class RedisCache:
             CacheUnavailable: As `get`.
         """
         data = encode(outcome)
-        await self._ask(lambda: self._redis.set(self._prefix + key, data, px=self._ttl_ms))
+        await self._ask(lambda redis: redis.set(self._prefix + key, data, px=self._ttl_ms))
 
     async def close(self) -> None:
         """Let go of connections."""
-        await self._redis.aclose()
+        await self._redis.close()
 
-    async def _ask(self, ask: Callable[[], Awaitable[Any]]) -> Any:
-        self._admit()
+    async def _ask(self, ask: Callable[[Redis], Awaitable[Any]]) -> Any:
         try:
-            async with asyncio.timeout(self._timeout_s):
-                answer = await ask()
-        except ResponseError as error:  # Redis is there and says no: no reason to leave it alone
-            self._failing = False
-            raise CacheUnavailable(f"redis refused: {error}") from error
-        except (RedisError, OSError, TimeoutError) as error:
-            self._failing = True
-            self._ask_from = self._clock() + self._probe_every_s
-            raise CacheUnavailable(f"redis failed: {type(error).__name__}: {error}") from error
-        self._failing = False
-        return answer
-
-    def _admit(self) -> None:
-        """Let every call pass while Redis answers, else one call a `probe_every_s`."""
-        if not self._failing:
-            return
-        now = self._clock()
-        if now < self._ask_from:
-            raise CacheUnavailable("redis failed a moment ago; it will be asked again")
-        self._ask_from = now + self._probe_every_s
+            return await self._redis.ask(ask)
+        except RedisUnavailable as error:
+            raise CacheUnavailable(str(error)) from error
