@@ -107,20 +107,32 @@ async def test_audits_are_a_share_of_requests_and_only_while_labels_come() -> No
     feedback = a_feedback(wall=wall)
     feedback.record(decided_trace())
     assert feedback.audit_share == 0
-    assert not any(feedback.audit_due(rng) for _ in range(1000))
+    assert not any(rng.random() < feedback.audit_share for _ in range(1000))
     await feedback.label("r-1", "a", 1.0)
     assert feedback.audit_share == RULES.audit_share
-    due = sum(feedback.audit_due(rng) for _ in range(5000))
+    due = sum(rng.random() < feedback.audit_share for _ in range(5000))
     assert due == pytest.approx(5000 * RULES.audit_share, rel=0.2)
     wall.now += RULES.ttl_s + 1
-    assert not any(feedback.audit_due(rng) for _ in range(1000))
+    assert not any(rng.random() < feedback.audit_share for _ in range(1000))
+
+
+async def test_labels_that_teach_nothing_keep_audits_going() -> None:
+    wall = Wall()
+    feedback = a_feedback(wall=wall)
+    feedback.record(decided_trace())
+    await feedback.label("r-1", "a", 1.0)
+    wall.now += RULES.ttl_s + 1
+    assert feedback.audit_share == 0
+    feedback.record(decided_trace(request_id="r-2", decision={"plan": ""}))
+    assert (await feedback.label("r-2", "a", 1.0)).result == "no_plan"
+    assert feedback.audit_share == RULES.audit_share
 
 
 async def test_no_share_no_audit() -> None:
     feedback = a_feedback(rules=replace(RULES, audit_share=0.0))
     feedback.record(decided_trace())
     await feedback.label("r-1", "a", 1.0)
-    assert not any(feedback.audit_due(seeded(seed)) for seed in range(100))
+    assert not any(seeded(seed).random() < feedback.audit_share for seed in range(100))
 
 
 async def test_drift_makes_a_profile_stale() -> None:

@@ -1,6 +1,5 @@
 """The compute-optimal policy: what it ranks, what it refuses to promise, and what load does."""
 
-from random import Random
 from typing import Any
 
 import pytest
@@ -47,9 +46,6 @@ class NoLabels:
 
     def corrected(self, plan: str, p: float) -> float:
         return p * self._factor
-
-    def audit_due(self, rng: Random) -> bool:
-        return rng.random() < self.audit_share
 
 
 def policy_of(
@@ -306,6 +302,21 @@ def test_audits_go_on_while_the_profile_is_stale() -> None:
     run = run_of()
     bases = {policy.decide(run, KNOWN, IDLE).basis for _ in range(100)}
     assert bases == {"fallback", "audit"}
+
+
+def test_audits_of_a_stale_profile_are_all_equally_likely() -> None:
+    policy = policy_of(a_profile(*PLANS), NoLabels(stale="labels disagree", share=0.3))
+    run = run_of()
+    audits = [policy.decide(run, KNOWN, IDLE) for _ in range(300)]
+    assert {round(d.propensity, 9) for d in audits if d.basis == "audit"} == {0.1}
+
+
+def test_a_plan_may_use_only_tiers_that_the_request_may_use() -> None:
+    both = a_plan("small gate -> large", 0.95, 0.2)
+    both = both.model_copy(update={"spend": {**both.spend, "large": both.spend["small"]}})
+    alone = run_of(tiers=(a_tier("small"),))
+    assert both.name not in {plan.plan for plan in decided(both, *PLANS, run=alone).plans}
+    assert decided(both, *PLANS).plan == both.name
 
 
 def test_a_target_is_never_audited() -> None:

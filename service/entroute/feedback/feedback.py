@@ -5,7 +5,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import blake2b
-from random import Random
 
 from entroute.errors import ConfigurationError
 from entroute.evidence import Trace
@@ -113,6 +112,7 @@ class Feedback:
         self._keeper = keeper
         self._wall = wall
         self._counts: dict[str, int] = dict.fromkeys(LABEL_RESULTS, 0)
+        self._labelled_at: float | None = None
 
     async def start(self) -> None:
         """Learn what was kept."""
@@ -146,6 +146,7 @@ class Feedback:
         label = label_of(found, value, self._wall(), self._origin.name)
         labelled = found.labelled(value)
         self._answers.update(labelled)
+        self._labelled_at = self._wall()
         await self._keeper.keep(labelled, label)
         if label is None:
             return self._counted("no_plan", found.plan)
@@ -172,16 +173,16 @@ class Feedback:
 
     @property
     def audit_share(self) -> float:
-        """Share of requests whose plan chance draws now; 0 while no labels come."""
-        latest = self._learner.latest
+        """Share of requests whose plan chance draws now; 0 while no labels come.
+
+        Any label counts, also of an answer that teaches nothing: while the profile is stale only
+        audited answers teach, and there are none without audits.
+        """
+        times = (self._learner.latest, self._labelled_at)
+        latest = max((at for at in times if at is not None), default=None)
         if latest is None or self._wall() - latest > self._rules.ttl_s:
             return 0.0
         return self._rules.audit_share
-
-    def audit_due(self, rng: Random) -> bool:
-        """Whether chance draws this request's plan: labels then tell of plans not chosen."""
-        share = self.audit_share
-        return share > 0 and rng.random() < share
 
     @property
     def counts(self) -> Mapping[str, int]:

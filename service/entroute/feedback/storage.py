@@ -178,5 +178,9 @@ class FileKeeper:
                 error.errors(include_url=False, include_input=False)[0]["msg"],
                 aside.name,
             )
-            self._path.replace(aside)
+            try:
+                self._path.replace(aside)
+            except OSError as moved:
+                self.failures += 1
+                _LOG.warning("feedback.path: %s cannot be set aside: %s", self._path, moved)
         return None

@@ -92,6 +92,8 @@ class Profile(_Value):
         for plan in self.plans:
             if unknown := sorted(set(plan.spend) - tiers):
                 raise ValueError(f"plans: '{plan.name}' spends on '{unknown[0]}', which is no tier")
+        if set(self.text.tiers) != tiers or self.free_form.tier not in tiers:
+            raise ValueError("text.tiers, free_form.tier: name other tiers than `tiers` does")
         if self.static_plan not in [plan.name for plan in self.plans]:
             raise ValueError(f"static_plan: no plan is named '{self.static_plan}'")
         return self

@@ -1,7 +1,7 @@
 """What a text lets one expect: P(right) by tier, class of the task, length of an answer.
 
 Linear models over tf-idf weighted words and standardised cheap features, fitted by
-`entroute.evaluation.text_fit`; here they are only applied, in plain Python, in well under 2 ms.
+`entroute.evaluation.text_fit`; here they are only applied, in plain Python: half a millisecond for 400 words, 2 to 4 ms at the cap.
 """
 
 from collections.abc import Mapping

@@ -4,7 +4,6 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
-from random import Random
 from typing import Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -14,7 +13,7 @@ from entroute.profile.linear import plan_features
 from entroute.profile.plans import Asked, Need, Plan, Way
 from entroute.profile.profile import Profile
 from entroute.protocols import Clock, Policy, Run, Strategy, Tier
-from entroute.routing.options import Option, in_words, ranked_by, reason_of, shown
+from entroute.routing.options import Audit, Option, in_words, ranked_by, reason_of, shown
 from entroute.routing.plans import usable_tiers
 from entroute.routing.utilisation import Utilisation
 from entroute.spending import Price
@@ -65,10 +64,6 @@ class Corrections(Protocol):
 
     def corrected(self, plan: str, p: float) -> float:
         """Return a plan's probability of a right answer as the labels have it."""
-        ...
-
-    def audit_due(self, rng: Random) -> bool:
-        """Whether chance draws this request's plan."""
         ...
 
 
@@ -127,9 +122,11 @@ class ComputeOptimal:
         """Rank the plans. See `Policy.decide`."""
         excess = self._utilisation.excess(load)
         corrections = self._parts.corrections
-        audit = run.options.quality is None and corrections.audit_due(run.rng)
-        if corrections.stale is not None and not audit:  # audits find out when it holds again
-            return self._stale(run, estimate, load, corrections.stale)
+        stale = corrections.stale
+        share = 0.0 if run.options.quality is not None else corrections.audit_share
+        audit = Audit(share, drawn=run.rng.random() < share, alone=stale is not None)
+        if stale is not None and not audit.drawn:  # audits find out when it holds again
+            return self._stale(run, estimate, load, stale)
         up = usable_tiers(run)
         if (fixed := self._fixed(run, estimate)) is not None:
             return self._by_rote(run, estimate, load, fixed)
@@ -138,7 +135,7 @@ class ComputeOptimal:
             return self._fallback(run, estimate, load, "no plan can serve this request")
         price = self._trade_off * (1 + self._config.load_weight * excess)
         ranked = ranked_by(options, run.options.quality, price)
-        decision = self._decision(run, ranked, price, audit=audit)
+        decision = self._decision(run, ranked, price, audit)
         missed = self._missed(run, estimate, up, price)
         if missed is None or missed in decision.degraded:
             return decision
@@ -202,7 +199,7 @@ class ComputeOptimal:
             self._option(plan, prompt, prices)
             for plan in profile.plans
             if estimate.checkable in plan.forms
-            and plan.tier in prices
+            and plan.spend.keys() <= prices.keys()
             and _affordable(run, plan, prompt.output_tokens)
             and self._allowed(run, plan, meets)
         ]
@@ -227,13 +224,13 @@ class ComputeOptimal:
         )
 
     def _missed(self, run: Run, estimate: Estimate, up: Sequence[Tier], price: float) -> str | None:
-        """Name the tier that the best plan begins on if that is down, else None."""
+        """Name a tier that is down and that the best plan might have used, or None."""
         down = [tier for tier in run.tiers if tier.fits(run.request) and not tier.available]
         if not down:
             return None
         options = self._options(run, estimate, (*up, *down))
-        best = ranked_by(options, run.options.quality, price)[0].plan.tier
-        return f"tier:{best}" if best in {tier.name for tier in down} else None
+        best = ranked_by(options, run.options.quality, price)[0].plan
+        return next((f"tier:{tier.name}" for tier in down if tier.name in best.spend), None)
 
     def _meets(self, run: Run) -> Callable[[Need], bool]:
         """Return what tells whether the request has what a plan needs, found out once."""
@@ -249,17 +246,12 @@ class ComputeOptimal:
             return False
         return all(map(meets, plan.needs))  # last: it may read a program
 
-    def _decision(
-        self, run: Run, ranked: Sequence[Option], price: float, *, audit: bool
-    ) -> Decision:
-        target, share = run.options.quality, self._parts.corrections.audit_share
-        chosen = run.rng.choice(ranked) if audit else ranked[0]
+    def _decision(self, run: Run, ranked: Sequence[Option], price: float, audit: Audit) -> Decision:
+        target = run.options.quality
+        chosen = run.rng.choice(ranked) if audit.drawn else ranked[0]
         basis: Basis = "predicted" if target is None else "target"
-        if audit:
+        if audit.drawn:
             basis = "audit"
-        propensity = 1.0
-        if target is None:
-            propensity = share / len(ranked) + (1 - share) * (chosen is ranked[0])
         return Decision(
             chosen.plan.tier,
             chosen.plan.kind,
@@ -271,7 +263,7 @@ class ComputeOptimal:
             plan=chosen.plan.name,
             plans=tuple(shown(o, price, chosen=o is chosen) for o in ranked),
             profile_quality=chosen.profile_p,
-            propensity=propensity,
+            propensity=audit.propensity(len(ranked), best=chosen is ranked[0]),
             quality_unmet=target is not None and chosen.p < target,
             basis=basis,
         )

@@ -28,6 +28,33 @@ class Option:
     p95_s: float
 
 
+@dataclass(frozen=True, slots=True)
+class Audit:
+    """Whether chance decides, so that labels tell of plans that were not the best.
+
+    Attributes:
+        share: Share of requests whose plan chance draws, in [0, 1).
+        drawn: Whether this is one of them.
+        alone: Whether only audits get a plan, because the profile is not believed.
+    """
+
+    share: float
+    drawn: bool
+    alone: bool
+
+    def propensity(self, plans: int, *, best: bool) -> float:
+        """Return the probability with which a plan came to be chosen, in (0, 1].
+
+        Args:
+            plans: How many there were.
+            best: Whether it is the one that is taken without an audit.
+        """
+        if not self.share:
+            return 1.0
+        by_chance = self.share / plans
+        return by_chance + (1 - self.share) if best and not self.alone else by_chance
+
+
 def ranked_by(options: Sequence[Option], quality: float | None, price: float) -> list[Option]:
     """Return options, best first; ties go to the cheaper one.
 

@@ -6,8 +6,8 @@ from math import exp
 from entroute.decisions import Load
 from entroute.protocols import Clock
 
-BUSY_FROM, CALM_BELOW, FULL = 0.7, 0.6, 1.0
-"""Utilisation from which compute shrinks, below which it is whole again, and of a full batch."""
+BUSY_FROM, FULL, SLACK = 0.7, 1.0, 0.1
+"""Utilisation from which compute shrinks, of a full batch, and by which it must fall to grow."""
 
 
 class Utilisation:
@@ -31,7 +31,7 @@ class Utilisation:
         self._stale_s = stale_s
         self._value = 0.0
         self._seen = clock()
-        self._busy = False
+        self._held = 0.0
 
     def seen(self, load: Load) -> float:
         """Return the smoothed utilisation, 0 and up: 1 is a full batch on every worker."""
@@ -43,13 +43,13 @@ class Utilisation:
         return self._value
 
     def excess(self, load: Load) -> float:
-        """Return max(0, (u - .7) / .3) with hysteresis: 0 until u reaches .7, and below .6."""
+        """Return max(0, (u - .7) / .3) with hysteresis.
+
+        It rises with u at once, and falls only as if u were .1 higher: it is 0 again below .6.
+        """
         used = self.seen(load)
-        if used >= BUSY_FROM:
-            self._busy = True
-        elif used < CALM_BELOW:
-            self._busy = False
-        return max(0.0, (used - BUSY_FROM) / (FULL - BUSY_FROM)) if self._busy else 0.0
+        self._held = max(_above(used), min(self._held, _above(used + SLACK)))
+        return self._held
 
     def _current(self, load: Load) -> float:
         used = 0.0
@@ -60,3 +60,7 @@ class Utilisation:
             busy = max(tier.in_flight, tier.waiting or 0)
             used = max(used, busy / (tier.healthy * batch), tier.kv_use or 0.0)
         return used
+
+
+def _above(used: float) -> float:
+    return max(0.0, (used - BUSY_FROM) / (FULL - BUSY_FROM))

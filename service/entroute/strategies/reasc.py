@@ -18,6 +18,7 @@ from entroute.strategies.votes import refuse_judge, vote_outcome, voter_of, weig
 from entroute.types import Completion
 from entroute.uncertainty import leading_votes
 from entroute.voting import (
+    AGREEING,
     leading_weights,
     plurality_settled,
     plurality_wave,
@@ -25,9 +26,6 @@ from entroute.voting import (
     soft_count,
     soft_wave,
 )
-
-AGREEING = 2
-"""Votes that a leader needs before voting on is worth its cost."""
 
 
 class SignalProfile(BaseModel):
