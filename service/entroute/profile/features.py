@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from math import log1p, sqrt
 
-MAX_CHARACTERS = 8_000
+MAX_CHARACTERS = 6_000
 """Read of a text: its first and its last half of that many; a task is stated at either end."""
 
 _TOKEN = re.compile(r"[^\W\d_]+(?:['\u2019][^\W\d_]+)?|\d+|[^\w\s]|_+")
