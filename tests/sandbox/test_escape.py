@@ -246,14 +246,14 @@ async def test_signals_reach_nobody_else(sandbox: BubblewrapSandbox) -> None:
 
 
 FORGERIES = {
-    "closes it": "os.closerange(3, 64)",
-    "says ok": "[write(fd, b'ok\\n') for fd in range(3, 64)]; os._exit(0)",
+    "closes it": "os.closerange(3, 1024)",
+    "says ok": "[write(fd, b'ok\\n') for fd in range(3, 1024)]; os._exit(0)",
     "guesses": (
         "import json; line = '0' * 32 + ' ' + json.dumps({'status': 'ok', 'error': ''}) + '\\n'\n"
-        "[write(fd, line.encode()) for fd in range(3, 64)]; os._exit(0)"
+        "[write(fd, line.encode()) for fd in range(3, 1024)]; os._exit(0)"
     ),
-    "adds to it": "[write(fd, b'x') for fd in range(3, 64)]",
-    "floods it": "\nwhile True: [write(fd, b'x' * 4096) for fd in range(3, 64)]",
+    "adds to it": "[write(fd, b'x') for fd in range(3, 1024)]",
+    "floods it": "\nwhile True: [write(fd, b'x' * 4096) for fd in range(3, 1024)]",
 }
 
 
