@@ -24,6 +24,12 @@ _TRIES = 25
 _HALVINGS = 20
 _CLOSE = 1e-7
 
+_LEAST = 1e-4  # a promise near 1 stays near 1: a client may aim there
+
+
+def _logit(p: float) -> float:
+    return logit(p, _LEAST)
+
 
 @dataclass(frozen=True, slots=True)
 class Platt:
@@ -41,7 +47,7 @@ class Platt:
         """Return the corrected probability, in [0, 1]; never falls as `p` rises."""
         if self is NOTHING:
             return p
-        return sigmoid(self.intercept + self.slope * logit(p))
+        return sigmoid(self.intercept + self.slope * _logit(p))
 
 
 NOTHING = Platt()
@@ -122,7 +128,7 @@ def fitted(
         return prior.mean
     weights = effective([min(1 / label.propensity, most_weight) for label in labels])
     rows = [
-        (logit(label.predicted), label.value, weight)
+        (_logit(label.predicted), label.value, weight)
         for label, weight in zip(labels, weights, strict=True)
     ]
     found = _newton(rows, prior, start, slope_moves=True)

@@ -67,6 +67,7 @@ class RedisKeeper:
         self._wake = asyncio.Event()
         self._closing = asyncio.Event()
         self._reading = asyncio.Lock()
+        self._writing = asyncio.Lock()  # an older write of an answer must not land after its label
         self._tasks: list[asyncio.Task[None]] = []
         self.failures = 0
 
@@ -103,10 +104,12 @@ class RedisKeeper:
 
     async def keep(self, decided: Decided, label: Label | None) -> None:
         """Share a label and learn it in its place among those of the others."""
-        waiting = [*self._waiting, decided]  # in their order: the label comes last
+        mine = (decided.request_id, decided.tenant)
+        others = [d for d in self._waiting if (d.request_id, d.tenant) != mine]
         self._waiting.clear()
+        self._waiting.extend(others)  # the answer itself is written now, with its label
         with contextlib.suppress(RedisUnavailable):
-            await self._put(waiting, label)
+            await self._put([decided], label)
             if label is not None:
                 await self._learn_new()
 
@@ -167,7 +170,8 @@ class RedisKeeper:
                     pipe.expire(self._stream, _UNUSED_S)
                 await pipe.execute()
 
-        await self._ask(ask)
+        async with self._writing:
+            await self._ask(ask)
 
     async def _ask(self, ask: Callable[[Redis], Awaitable[Any]]) -> Any:
         try:

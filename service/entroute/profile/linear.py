@@ -39,9 +39,12 @@ def sigmoid(value: float) -> float:
     return small / (1 + small)
 
 
-def logit(probability: float) -> float:
-    """Return ln(p / (1 - p)), with p kept within [.02, .98]: beyond, a fit has seen nothing."""
-    p = min(max(probability, _SURE), 1 - _SURE)
+def logit(probability: float, least: float = _SURE) -> float:
+    """Return ln(p / (1 - p)), with p kept within [least, 1 - least].
+
+    By default within [.02, .98]: beyond, a fit on a few hundred prompts has seen nothing.
+    """
+    p = min(max(probability, least), 1 - least)
     return log(p / (1 - p))
 
 
