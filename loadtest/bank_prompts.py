@@ -15,18 +15,15 @@ from pathlib import Path
 from typing import Any
 
 from entroute.strategies.programs import PROGRAM_LINE
-from loadtest.tasks import Task, assertions, load
+from loadtest import tasks
+from loadtest.tasks import assertions, load
 
 FILES: Mapping[str, str] = {
-    "gsm8k": "gsm8k_test.jsonl.gz",
+    **{name: file for name, (_, file) in tasks.FILES.items()},
     "svamp": "svamp_test.jsonl.gz",
     "commonsense_qa": "commonsenseqa_dev.jsonl.gz",
-    "humaneval": "humaneval.jsonl.gz",
-    "mbpp": "mbpp_sanitized.jsonl.gz",
-    "p3": "p3_puzzles.jsonl.gz",
 }
-CODE: Mapping[str, Task] = {"humaneval": "humaneval", "mbpp": "mbpp", "p3": "p3"}
-_NUMBER = '{question}\n\nReason step by step and end with "The answer is <number>."'
+CODE = {name: task for name, (task, _) in tasks.FILES.items() if task != "gsm8k"}
 _CHOICE = '{question}\n\n{choices}\n\nThink briefly and end with "The answer is <letter>."'
 
 
@@ -54,7 +51,7 @@ def rows_of(folder: Path, name: str, *, count: int, skip: int, seed: int) -> Ite
             message = _CHOICE.format(question=row["question"], choices=choices)
             yield _row(str(row["id"]), name, "reasoning", message, check)
         else:
-            message = _NUMBER.format(question=row["question"])
+            message = tasks.NUMBER_REQUEST.format(question=row["question"])
             yield _row(str(row["id"]), name, "reasoning", message, check)
             yield _row(str(row["id"]), name, "program", f"{message}\n\n{PROGRAM_LINE}", check)
 

@@ -19,8 +19,7 @@ from typing import Any
 from entroute.decisions import Load
 from entroute.difficulty.lexical import LexicalConfig
 from entroute.evaluation.bank import Sample, read_bank
-from entroute.evaluation.episodes import recorded_sandbox
-from entroute.evaluation.replaying import ReplayBackend
+from entroute.evaluation.replaying import ReplayBackend, recorded_sandbox
 from entroute.evaluation.virtual_time import run_virtually
 from entroute.evidence import Outcome, Trace
 from entroute.gateway import Gateway, Parts

@@ -31,7 +31,7 @@ _PUZZLE_REQUEST = (
     "Now this predicate:\n\n```python\n{question}\n```\n\nAnswer with one Python code block "
     "that defines `solution()`, so that `sat(solution())` is True."
 )
-_NUMBER_REQUEST = '{question}\n\nReason step by step and end with "The answer is <number>."'
+NUMBER_REQUEST = '{question}\n\nReason step by step and end with "The answer is <number>."'
 
 
 FILES: dict[str, tuple[Task, str]] = {
@@ -95,7 +95,7 @@ def prompt_of(task: Task, row: dict[str, Any]) -> Prompt:
     question = row["question"]
     match task:
         case "gsm8k":
-            message = _NUMBER_REQUEST.format(question=question)
+            message = NUMBER_REQUEST.format(question=question)
         case "humaneval":
             message = _CODE_REQUEST.format(question=question)
         case "mbpp":

@@ -5,9 +5,8 @@ from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 from pathlib import Path
-from typing import Any
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ValidationError
 
 from entroute.errors import ConfigurationError
 from entroute.profile.plans import Need
@@ -16,7 +15,7 @@ from entroute.protocols import Clock, Estimator, Policy, Run, Strategy
 from entroute.routing import ComputeOptimalConfig, ThresholdConfig
 from entroute.routing.compute_optimal import ComputeOptimal, Corrections, PolicyParts
 from entroute.settings import Settings
-from entroute.strategies import StrategyConfig
+from entroute.strategies import build_strategy
 from entroute.strategies.examples import examples_in
 from entroute.strategies.parts import StrategyParts
 from entroute.strategies.programs import last_prompt
@@ -24,8 +23,6 @@ from entroute.strategies.verify_then_escalate import TESTS
 
 SHIPPED = "qwen2.5-coder-pair.json.gz"
 """The profile of the two embedded models, made by the commands in its card beside it."""
-
-_STRATEGY: TypeAdapter[Any] = TypeAdapter(StrategyConfig)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +83,7 @@ def plan_strategies(profile: Profile, parts: StrategyParts) -> dict[str, Strateg
     strategies = {}
     for plan in (*profile.plans, profile.free_form):
         try:
-            strategies[plan.name] = _STRATEGY.validate_python(dict(plan.strategy)).build(parts)
+            strategies[plan.name] = build_strategy(plan.strategy, parts)
         except ValidationError as error:
             first = error.errors(include_url=False, include_input=False)[0]
             raise ConfigurationError(f"profile: plan '{plan.name}': {first['msg']}") from error

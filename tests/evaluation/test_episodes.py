@@ -12,11 +12,11 @@ from entroute.evaluation.episodes import (
     Replay,
     asked_once,
     form_of,
-    recorded_sandbox,
     replayed,
 )
 from entroute.evaluation.menu import plan_menu
 from entroute.evaluation.prompts_file import BankPrompt, PromptsFile
+from entroute.evaluation.replaying import recorded_sandbox
 from entroute.evaluation.samples import Sample
 from entroute.evaluation.trying import tried
 from entroute.evaluation.virtual_time import run_virtually

@@ -106,7 +106,7 @@ def arms_of(
     """
     scale = study.scale if ratio is None else scaled(study, ratio)
     specs = study.specs(-1, manner.votes_above)
-    folds = dict(zip(study.evidence.questions.ids, study.folds, strict=True))
+    folds = study.fold_of
     fitted = predicted(native.models, study.rows, study.asked, folds, scale)
     table = fitted.table
     uniform = uniform_points(table, families_of(specs))

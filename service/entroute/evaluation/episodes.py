@@ -5,15 +5,11 @@ for independent draws at one prompt form, temperature and engine.
 """
 
 import asyncio
-import threading
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from random import Random
 from typing import Any
-
-from pydantic import TypeAdapter
 
 from entroute.answers import recognised_form
 from entroute.deciding import MEETS
@@ -21,22 +17,20 @@ from entroute.decisions import Decision
 from entroute.errors import CallFailed, WorkerRejected
 from entroute.evaluation.grading import PROGRAM
 from entroute.evaluation.prompts_file import BankPrompt
-from entroute.evaluation.replaying import RecordedSandbox, ReplayBackend
+from entroute.evaluation.replaying import ReplayBackend
 from entroute.evaluation.samples import Sample
 from entroute.evidence import Outcome, Trace
 from entroute.opening import AUTO, Ask, Opener
 from entroute.profile.plans import Need, Runtime
 from entroute.protocols import Run, Sandbox, Strategy, Tier, Verifier
-from entroute.sandbox import BubblewrapConfig, BubblewrapSandbox
 from entroute.spending import BudgetLimits
-from entroute.strategies import StrategyConfig
+from entroute.strategies import build_strategy
 from entroute.strategies.parts import StrategyParts
 from entroute.types import Options, Principal
 from entroute.verifiers.majority import Majority
 from entroute.verifiers.symbolic import SymbolicEquality
 
 _LIMITS = BudgetLimits(64, 1_000_000, 36_000.0)
-_STRATEGY: TypeAdapter[Any] = TypeAdapter(StrategyConfig)
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,8 +149,7 @@ class _Stage:
     def strategy(self, spec: PlanSpec) -> Strategy:
         key = f"{spec.name} {sorted(map(repr, spec.strategy.items()))}"
         if key not in self.built:
-            config = _STRATEGY.validate_python(dict(spec.strategy))
-            self.built[key] = config.build(self.parts)
+            self.built[key] = build_strategy(spec.strategy, self.parts)
         return self.built[key]
 
 
@@ -167,7 +160,7 @@ def asked_once(prompts: Sequence[BankPrompt]) -> list[BankPrompt]:
 
 def form_of(prompt: BankPrompt) -> str:
     """Return the answer form that a prompt asks for, "" where none is recognised."""
-    return recognised_form(prompt.request.text) or ""
+    return recognised_form(prompt.request.asked) or ""
 
 
 async def replayed(
@@ -280,22 +273,3 @@ def _spent(run: Run) -> dict[str, Spent]:
             before.completion_tokens + charge.usage.completion_tokens,
         )
     return spent
-
-
-@contextmanager
-def recorded_sandbox() -> Iterator[RecordedSandbox]:
-    """Start a real sandbox for a virtual loop, on a loop of its own in another thread."""
-    loop = asyncio.new_event_loop()
-    thread = threading.Thread(target=loop.run_forever, daemon=True)
-    thread.start()
-    try:
-        sandbox: BubblewrapSandbox = BubblewrapConfig().build()
-        asyncio.run_coroutine_threadsafe(sandbox.start(), loop).result()
-        try:
-            yield RecordedSandbox(sandbox, loop)
-        finally:
-            asyncio.run_coroutine_threadsafe(sandbox.close(), loop).result()
-    finally:
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join()
-        loop.close()

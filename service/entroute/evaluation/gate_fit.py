@@ -83,6 +83,29 @@ def fit_gates(
     """
     prompts = sorted(forms)
     fitted = {prompts[i] for i in rng.permutation(len(prompts))[: len(prompts) // 2]}
+    windows, tails = _signals(samples, forms)
+    points, fits = {}, []
+    for (tier, form), seen in sorted(windows.items()):
+        curve = calibrated([s for s in seen if s.prompt in fitted])
+        if curve:
+            points[tier, form] = curve
+        tested = [s for s in seen if s.prompt not in fitted]
+        fits.append(risk_controlled(tested, risk, (tier, form, "cascade")))
+    signals = []
+    for tier, seen in sorted(tails.items()):
+        tested = [s for s in seen if s.prompt not in fitted]
+        found = risk_controlled(tested, risk, (tier, "answers", "reasc"))
+        fits.append(found)
+        profile = _profile(models[tier], [s.value for s in seen], found.threshold)
+        if profile is not None:
+            signals.append(profile)
+    return Gates(points, tuple(signals), tuple(fits))
+
+
+def _signals(
+    samples: Iterable[Sample], forms: Mapping[str, str]
+) -> tuple[dict[tuple[str, str], list[Signalled]], dict[str, list[Signalled]]]:
+    """Return the cascade's signal by (tier, form), and reasc's by tier, code left out."""
     windows: dict[tuple[str, str], list[Signalled]] = defaultdict(list)
     tails: dict[str, list[Signalled]] = defaultdict(list)
     first = Gate(CascadeConfig().smoothing, 0.0)
@@ -97,30 +120,18 @@ def fit_gates(
         tail = tail_confidence(tokens)
         if tail is not None and form != "code":
             tails[sample.tier].append(_signalled(sample, tail))
-    points, fits = {}, []
-    for (tier, form), seen in sorted(windows.items()):
-        curve = calibrated([s for s in seen if s.prompt in fitted])
-        if curve:
-            points[tier, form] = curve
-        tested = [s for s in seen if s.prompt not in fitted]
-        fits.append(risk_controlled(tested, risk, (tier, form, "cascade")))
-    signals = []
-    for tier, seen in sorted(tails.items()):
-        found = risk_controlled(
-            [s for s in seen if s.prompt not in fitted], risk, (tier, "answers", "reasc")
-        )
-        fits.append(found)
-        values = [s.value for s in seen]
-        if len(values) >= FEWEST and pstdev(values) > 0:
-            signals.append(
-                SignalProfile(
-                    model=models[tier],
-                    mean=fmean(values),
-                    deviation=pstdev(values),
-                    accept_above=found.threshold,
-                )
-            )
-    return Gates(points, tuple(signals), tuple(fits))
+    return windows, tails
+
+
+def _profile(
+    model: str, values: Sequence[float], accept_above: float | None
+) -> SignalProfile | None:
+    """Return what reasc knows of a model, None of too few samples or of such as are all alike."""
+    if len(values) < FEWEST or pstdev(values) == 0:
+        return None
+    return SignalProfile(
+        model=model, mean=fmean(values), deviation=pstdev(values), accept_above=accept_above
+    )
 
 
 def _signalled(sample: Sample, value: float) -> Signalled:

@@ -46,6 +46,12 @@ class Evidence:
     header: BankHeader
     digests: Mapping[str, str]
 
+    @property
+    def plain(self) -> list[Sample]:
+        """The samples of prompts as clients ask them; draws added for hard prompts left out."""
+        asked = {prompt.key for prompt in self.prompts}
+        return [s for s in self.samples if (s.prompt, s.form) in asked and not s.extra]
+
 
 def gathered(banks: Sequence[Path], prompts: PromptsFile) -> Evidence:
     """Read banks that belong together.

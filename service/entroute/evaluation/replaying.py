@@ -5,8 +5,10 @@ said before (revisions, hand-overs) has no place here: such a call finds no samp
 """
 
 import asyncio
+import threading
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from random import Random
 
 from entroute.calls import CallStream
@@ -15,6 +17,7 @@ from entroute.evaluation.bank import Sample
 from entroute.evaluation.virtual_time import VirtualLoop
 from entroute.execution import Execution
 from entroute.protocols import Sandbox
+from entroute.sandbox import BubblewrapConfig, BubblewrapSandbox
 from entroute.spending import Usage
 from entroute.types import Call, ChatRequest, Completion, Delta
 
@@ -119,3 +122,22 @@ class RecordedSandbox:
             future = asyncio.run_coroutine_threadsafe(running, self._home)
             self._known[key] = await asyncio.wrap_future(future)
         return self._known[key]
+
+
+@contextmanager
+def recorded_sandbox() -> Iterator[RecordedSandbox]:
+    """Start a real sandbox for a virtual loop, on a loop of its own in another thread."""
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever, daemon=True)
+    thread.start()
+    try:
+        sandbox: BubblewrapSandbox = BubblewrapConfig().build()
+        asyncio.run_coroutine_threadsafe(sandbox.start(), loop).result()
+        try:
+            yield RecordedSandbox(sandbox, loop)
+        finally:
+            asyncio.run_coroutine_threadsafe(sandbox.close(), loop).result()
+    finally:
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        loop.close()

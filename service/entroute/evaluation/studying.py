@@ -2,17 +2,19 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cache
 
 import numpy as np
 
 from entroute.errors import ConfigurationError
 from entroute.evaluation.crossfit import FOLDS, CrossFit, Predictor, asked_of, crossfit, folds_of
-from entroute.evaluation.episodes import Episode, PlanSpec, Replay, recorded_sandbox, replayed
+from entroute.evaluation.episodes import Episode, PlanSpec, Replay, replayed
 from entroute.evaluation.gate_fit import Gates, Risk, fit_gates
 from entroute.evaluation.gathering import Evidence
 from entroute.evaluation.menu import plan_menu
 from entroute.evaluation.plan_fit import Scale
 from entroute.evaluation.prompts_file import BankPrompt
+from entroute.evaluation.replaying import recorded_sandbox
 from entroute.evaluation.runtime_fit import fit_runtime
 from entroute.evaluation.samples import Sample
 from entroute.evaluation.text_fit import Labelled, fit_text_model
@@ -20,7 +22,7 @@ from entroute.evaluation.trying import Tried, tried
 from entroute.evaluation.virtual_time import run_virtually
 from entroute.profile.features import extract
 from entroute.profile.plans import Asked, Runtime
-from entroute.profile.text_model import TextModel
+from entroute.profile.text_model import Prediction, TextModel
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +75,11 @@ class Study:
     gates: Mapping[int, Gates]
     rows: tuple[Tried, ...]
 
+    @property
+    def fold_of(self) -> dict[str, int]:
+        """Each prompt's fold, by its id."""
+        return dict(zip(self.evidence.questions.ids, self.folds, strict=True))
+
     def specs(self, fold: int, votes_above: int) -> tuple[PlanSpec, ...]:
         """Return the plans with the gates that have not seen a fold, -1 for the final ones."""
         gates = self.gates[fold]
@@ -92,10 +99,8 @@ def scale_of(evidence: Evidence, manner: Manner) -> Scale:
         ConfigurationError: Runtimes are given for other tiers, or cannot be fitted.
     """
     by_tier: dict[str, list[Sample]] = {tier: [] for tier in evidence.models}
-    asked = {(prompt.id, prompt.form) for prompt in evidence.prompts}
-    for sample in evidence.samples:
-        if (sample.prompt, sample.form) in asked and not sample.extra:
-            by_tier[sample.tier].append(sample)
+    for sample in evidence.plain:
+        by_tier[sample.tier].append(sample)
     if manner.runtimes is not None and set(manner.runtimes) != set(by_tier):
         raise ConfigurationError(
             f"--runtime: give one for each tier of the bank: {', '.join(by_tier)}"
@@ -133,9 +138,10 @@ def studied(
     """
     folds = tuple(folds_of(len(evidence.prompts), manner.seed))
     scale = scale_of(evidence, manner)
-    texts = {-1: _text(evidence, range(len(folds)), manner.seed)}
+    rows = _labelled(evidence)
+    texts = {-1: _text(evidence, rows, manner.seed)}
     for fold in range(FOLDS):
-        others = [place for place, its in enumerate(folds) if its != fold]
+        others = [row for row, its in zip(rows, folds, strict=True) if its != fold]
         texts[fold] = _text(evidence, others, manner.seed)
         progress("difficulty", fold + 1, FOLDS)
     asked, p_right = _predicted(evidence, texts, folds)
@@ -145,34 +151,39 @@ def studied(
     return replace(unplayed, rows=tuple(tried(episodes)))
 
 
-def _text(evidence: Evidence, places: Sequence[int], seed: int) -> TextModel:
-    rows = [
+def _labelled(evidence: Evidence) -> list[Labelled]:
+    return [
         Labelled(
-            extract(evidence.questions.texts[place]),
+            extract(text),
             {tier: shares[place] for tier, shares in evidence.right.items()},
             evidence.prompts[place].task,
             evidence.lengths[place],
         )
-        for place in places
+        for place, text in enumerate(evidence.questions.texts)
     ]
+
+
+def _text(evidence: Evidence, rows: Sequence[Labelled], seed: int) -> TextModel:
     return fit_text_model(rows, list(evidence.models), seed=seed)
 
 
 def _predicted(
     evidence: Evidence, texts: Mapping[int, TextModel], folds: Sequence[int]
 ) -> tuple[dict[str, Asked], dict[str, tuple[float, ...]]]:
-    def predictor(model: TextModel) -> Predictor:
+    models = {fold: cache(model.predict) for fold, model in texts.items()}
+
+    def predictor(model: Callable[[str], Prediction]) -> Predictor:
         def predict(text: str) -> tuple[Mapping[str, float], float, str | None]:
-            seen = model.predict(text)
+            seen = model(text)
             length = seen.output_tokens or float(np.mean(evidence.lengths))
             return seen.p_right, length, seen.task
 
         return predict
 
-    predictors = {fold: predictor(model) for fold, model in texts.items()}
+    predictors = {fold: predictor(model) for fold, model in models.items()}
     asked = asked_of(evidence.questions, predictors, folds)
     seen = [
-        texts[fold].predict(text).p_right
+        models[fold](text).p_right
         for fold, text in zip(folds, evidence.questions.texts, strict=True)
     ]
     return asked, {tier: tuple(p[tier] for p in seen) for tier in evidence.models}
@@ -186,15 +197,13 @@ def _gates(evidence: Evidence, folds: Sequence[int], fold: int, manner: Manner) 
         for prompt, form, its in zip(questions.ids, questions.forms, folds, strict=True)
         if its != fold and form
     }
-    asked = {(prompt.id, prompt.form) for prompt in evidence.prompts}
-    plain = (s for s in evidence.samples if (s.prompt, s.form) in asked)
     rng = np.random.default_rng(manner.seed)
-    return fit_gates(plain, forms, evidence.models, manner.risk, rng)
+    return fit_gates(evidence.plain, forms, evidence.models, manner.risk, rng)
 
 
 def _replayed(study: Study, manner: Manner, progress: Progress) -> list[Episode]:
     evidence = study.evidence
-    fold_of = dict(zip(evidence.questions.ids, study.folds, strict=True))
+    fold_of = study.fold_of
     menus = {fold: study.specs(fold, manner.votes_above) for fold in range(FOLDS)}
 
     def specs_of(prompt: BankPrompt) -> Sequence[PlanSpec]:
@@ -216,6 +225,5 @@ def _replayed(study: Study, manner: Manner, progress: Progress) -> list[Episode]
 
 def crossfitted(study: Study, manner: Manner) -> CrossFit:
     """Return what plans promise for prompts that no fit has seen, and what they did there."""
-    folds = dict(zip(study.evidence.questions.ids, study.folds, strict=True))
     specs = study.specs(-1, manner.votes_above)
-    return crossfit(specs, study.rows, study.asked, folds, study.scale)
+    return crossfit(specs, study.rows, study.asked, study.fold_of, study.scale)

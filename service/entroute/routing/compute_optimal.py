@@ -14,7 +14,7 @@ from entroute.profile.plans import Asked, Need, Plan, Way
 from entroute.profile.profile import Profile
 from entroute.protocols import Clock, Policy, Run, Strategy, Tier
 from entroute.routing.options import Audit, Option, in_words, ranked_by, reason_of, shown
-from entroute.routing.plans import usable_tiers
+from entroute.routing.plans import down_tiers, usable_tiers
 from entroute.routing.utilisation import Utilisation
 from entroute.spending import Price
 
@@ -129,7 +129,7 @@ class ComputeOptimal:
             return self._stale(run, estimate, load, stale)
         up = usable_tiers(run)
         if (fixed := self._fixed(run, estimate)) is not None:
-            return self._by_rote(run, estimate, load, fixed)
+            return self._by_rote(run, estimate, load, up, fixed)
         options = self._options(run, estimate, up)
         if not options:
             return self._fallback(run, estimate, load, "no plan can serve this request")
@@ -137,9 +137,7 @@ class ComputeOptimal:
         ranked = ranked_by(options, run.options.quality, price)
         decision = self._decision(run, ranked, price, audit)
         missed = self._missed(run, estimate, up, price)
-        if missed is None or missed in decision.degraded:
-            return decision
-        return replace(decision, degraded=(*decision.degraded, missed))
+        return decision if missed is None else replace(decision, degraded=(missed,))
 
     def _fixed(self, run: Run, estimate: Estimate) -> tuple[Way, Basis, str] | None:
         """Return the fixed plan of a prompt that nothing can be promised for, and why."""
@@ -152,11 +150,17 @@ class ComputeOptimal:
         return None
 
     def _by_rote(
-        self, run: Run, estimate: Estimate, load: Load, fixed: tuple[Way, Basis, str]
+        self,
+        run: Run,
+        estimate: Estimate,
+        load: Load,
+        up: Sequence[Tier],
+        fixed: tuple[Way, Basis, str],
     ) -> Decision:
         plan, basis, why = fixed
-        up = {tier.name for tier in usable_tiers(run)}
-        if plan.tier not in up or not self._allowed(run, plan, self._meets(run)):
+        if plan.tier not in {tier.name for tier in up} or not self._allowed(
+            run, plan, self._meets(run)
+        ):
             return self._fallback(run, estimate, load, f"{why}, and '{plan.name}' cannot serve it")
         return Decision(
             plan.tier,
@@ -225,7 +229,7 @@ class ComputeOptimal:
 
     def _missed(self, run: Run, estimate: Estimate, up: Sequence[Tier], price: float) -> str | None:
         """Name a tier that is down and that the best plan might have used, or None."""
-        down = [tier for tier in run.tiers if tier.fits(run.request) and not tier.available]
+        down = down_tiers(run)
         if not down:
             return None
         options = self._options(run, estimate, (*up, *down))
@@ -259,7 +263,6 @@ class ComputeOptimal:
             predicted_quality=chosen.p,
             predicted_cost_usd=chosen.usd,
             alternatives=tuple(in_words(option) for option in ranked if option is not chosen),
-            degraded=_missing(run, chosen.plan),
             plan=chosen.plan.name,
             plans=tuple(shown(o, price, chosen=o is chosen) for o in ranked),
             profile_quality=chosen.profile_p,
@@ -278,6 +281,6 @@ def _affordable(run: Run, plan: Plan, output_tokens: float) -> bool:
 
 def _missing(run: Run, plan: Way) -> tuple[str, ...]:
     """Name the tiers that fit but are down, if the plan might have used them."""
-    used = plan.spend if isinstance(plan, Plan) else {t.name: t for t in run.tiers}
-    down = (t for t in run.tiers if t.fits(run.request) and not t.available)
+    down = down_tiers(run)
+    used = plan.spend.keys() if isinstance(plan, Plan) else {tier.name for tier in down}
     return tuple(f"tier:{tier.name}" for tier in down if tier.name in used)

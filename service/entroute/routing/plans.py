@@ -38,6 +38,11 @@ def usable_tiers(run: Run) -> tuple[Tier, ...]:
     return up
 
 
+def down_tiers(run: Run) -> tuple[Tier, ...]:
+    """Return the tiers that would fit the request but are down, cheapest first."""
+    return tuple(t for t in run.tiers if t.fits(run.request) and not t.available)
+
+
 def refuse_quality(run: Run) -> None:
     """Refuse a target quality where nothing predicts quality.
 

@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from entroute.decisions import Decision, Estimate, Load
 from entroute.protocols import Run, Strategy
-from entroute.routing.plans import first_supported, refuse_quality, usable_tiers
+from entroute.routing.plans import down_tiers, first_supported, refuse_quality, usable_tiers
 
 VOTABLE = frozenset({"number", "choice", "boxed"})
 """Answer forms that votes can compare; programs are compared by what they do, not as text."""
@@ -88,12 +88,5 @@ class Threshold:
             name,
             f"{reason} ({estimate.source}: {estimate.reason})",
             alternatives=alternatives,
-            degraded=_missing(run),
+            degraded=tuple(f"tier:{tier.name}" for tier in down_tiers(run)),
         )
-
-
-def _missing(run: Run) -> tuple[str, ...]:
-    """Name the tiers that would fit but are down."""
-    return tuple(
-        f"tier:{tier.name}" for tier in run.tiers if tier.fits(run.request) and not tier.available
-    )

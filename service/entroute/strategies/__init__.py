@@ -3,10 +3,12 @@
 A new one is a module here plus its name in `StrategyConfig`.
 """
 
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import Field, TypeAdapter
 
+from entroute.protocols import Strategy
 from entroute.strategies.adaptive_consistency import AdaptiveConsistencyConfig
 from entroute.strategies.best_of_n import BestOfNConfig
 from entroute.strategies.cascade import CascadeConfig
@@ -14,6 +16,7 @@ from entroute.strategies.code_cluster import CodeClusterConfig
 from entroute.strategies.cot_pot import CotPotConfig
 from entroute.strategies.entropy_switch import EntropySwitchConfig
 from entroute.strategies.esc import EscConfig
+from entroute.strategies.parts import StrategyParts
 from entroute.strategies.program_first import ProgramFirstConfig
 from entroute.strategies.random_switch import RandomSwitchConfig
 from entroute.strategies.reasc import ReascConfig
@@ -69,3 +72,14 @@ RUN_PROGRAMS = frozenset({"program_first", "cot_pot", "verify_then_escalate", "c
 
 NEED_VERIFIER = frozenset({"rejection"})
 """Strategies that serve only requests that bring a verifier."""
+
+_STRATEGY: TypeAdapter[StrategyConfig] = TypeAdapter(StrategyConfig)
+
+
+def build_strategy(config: Mapping[str, Any], parts: StrategyParts) -> Strategy:
+    """Return the strategy that a configuration describes: its `kind` and fields.
+
+    Raises:
+        ValidationError: It describes none of this version.
+    """
+    return _STRATEGY.validate_python(dict(config)).build(parts)
