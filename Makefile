@@ -63,7 +63,7 @@ lock: ## Renew the lock file
 	$(BIN)/python -m pip install --quiet uv
 	$(BIN)/uv pip compile pyproject.toml --quiet --universal --python-version 3.11 --generate-hashes \
 	  --no-emit-index-url --no-annotate --no-header --extra llamacpp --extra maths --extra sandbox \
-	  --extra learning --extra plots --group dev \
+	  --extra learning --extra plots --extra semantic --group dev \
 	  --output-file requirements-dev.lock
 
 clean: ## Remove the environment and what tools left

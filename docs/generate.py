@@ -1,6 +1,7 @@
 """Writes the pages that are made from code: `python -m docs.generate [--check]`."""
 
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import UnionType
@@ -14,6 +15,7 @@ from pydantic_core import PydanticUndefined
 from entroute.api.auth import KeyFile
 from entroute.feedback import MemoryFeedbackConfig
 from entroute.feedback.feedback import Origin
+from entroute.redis_links import RedisLinks
 from entroute.settings import Settings
 from entroute.telemetry.feedback import FeedbackMetrics
 from entroute.telemetry.gauges import WorkerGauges
@@ -135,7 +137,8 @@ def metrics() -> str:
     exported = Metrics(registry)
     exported.export_in_flight(lambda: 0)
     registry.register(WorkerGauges([]))
-    registry.register(FeedbackMetrics(MemoryFeedbackConfig().build(lambda: 0.0, Origin())))
+    feedback = MemoryFeedbackConfig().build(time.monotonic, Origin(), RedisLinks(time.monotonic))
+    registry.register(FeedbackMetrics(feedback))
     lines = [
         "# Metrics",
         "",

@@ -33,6 +33,7 @@ from entroute.loading import load
 from entroute.opening import Ask, Opener
 from entroute.profile.profile import Profile
 from entroute.protocols import Policy, Run, Strategy, Tier
+from entroute.redis_links import RedisLinks
 from entroute.sandbox import BubblewrapConfig
 from entroute.spending import BudgetLimits
 from entroute.strategies.parts import StrategyParts
@@ -161,8 +162,9 @@ def built() -> tuple[Profile, Policy, dict[str, str]]:
         raise RuntimeError("the embedded pair has a profile")
     parts = StrategyParts(Majority(SymbolicEquality()), BubblewrapConfig(kind="bubblewrap").build())
     strategies: dict[str, Strategy] = {c.kind: c.build(parts) for c in settings.all_strategies}
-    corrections = MemoryFeedbackConfig().build(time.perf_counter, Origin())
-    policy = deciding(settings, profile, strategies, parts, corrections, time.perf_counter).policy
+    clock = time.perf_counter
+    corrections = MemoryFeedbackConfig().build(clock, Origin(), RedisLinks(clock))
+    policy = deciding(settings, profile, strategies, parts, corrections, clock).policy
     return profile, policy, {tier.name: tier.model for tier in settings.tiers}
 
 

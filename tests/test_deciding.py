@@ -15,6 +15,7 @@ from entroute.feedback.feedback import Origin
 from entroute.loading import load
 from entroute.profile.profile import Profile, write_profile
 from entroute.protocols import Strategy
+from entroute.redis_links import RedisLinks
 from entroute.routing.compute_optimal import ComputeOptimal
 from entroute.routing.threshold import Threshold
 from entroute.settings import Settings
@@ -150,7 +151,7 @@ def built_of(settings: Settings, profile: Profile | None) -> Any:
     strategies: dict[str, Strategy] = {
         config.kind: config.build(parts) for config in settings.all_strategies
     }
-    corrections = MemoryFeedbackConfig().build(clock, Origin())
+    corrections = MemoryFeedbackConfig().build(clock, Origin(), RedisLinks(clock))
     return deciding(settings, profile, strategies, parts, corrections, clock)
 
 

@@ -7,7 +7,6 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
-import httpx
 import structlog
 from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
@@ -21,23 +20,20 @@ from entroute.api.feedback import feedback_routes
 from entroute.api.middleware import Edge
 from entroute.api.routes import answer_routes, model_routes, ops_routes
 from entroute.deciding import deciding, profile_of
-from entroute.feedback.feedback import Feedback, Origin
 from entroute.fleet import Fleet
 from entroute.gateway import Gateway, Parts, result_of
 from entroute.opening import Opener
 from entroute.profile.profile import Profile
 from entroute.protocols import Clock, Strategy, Tier
-from entroute.sandbox.server import StartedSandbox
 from entroute.settings import Settings
 from entroute.strategies.parts import StrategyParts
 from entroute.telemetry.feedback import FeedbackMetrics
 from entroute.telemetry.logs import RequestLog
 from entroute.telemetry.metrics import Metrics
+from entroute.tools import Tools, built_tools
 from entroute.verifiers import build_verifier
 from entroute.verifiers.majority import Majority
 from entroute.verifiers.parts import VerifierParts
-from entroute.verifiers.reward_endpoint import RewardClient
-from entroute.verifiers.symbolic import SymbolicEquality
 
 
 def check_files(settings: Settings) -> None:
@@ -76,7 +72,7 @@ def create_app(
     """
     fleet = Fleet(settings, clock, ready_made=tiers, engine_urls=engine_urls or {})
     profile = profile_of(settings)
-    tools = _tools(settings, profile, clock)
+    tools = built_tools(settings, profile, clock)
     metrics = Metrics(CollectorRegistry())
     parts = _parts(settings, profile, fleet, tools, metrics, clock, rng)
     gateway = Gateway(parts)
@@ -85,53 +81,11 @@ def create_app(
     return _application(_Built(settings, fleet, gateway, parts, metrics, tools))
 
 
-@dataclass(frozen=True, slots=True)
-class _Tools:
-    """What strategies and verifiers use, each with a life of its own.
-
-    Attributes:
-        symbolic: Compares formulas.
-        sandbox: Runs programs, None where none is configured.
-        rewards: Reward models by name.
-        client: Their connections.
-        feedback: Takes outcome labels.
-    """
-
-    symbolic: SymbolicEquality
-    sandbox: StartedSandbox | None
-    rewards: Mapping[str, RewardClient]
-    client: httpx.AsyncClient
-    feedback: Feedback
-
-    async def start(self, stack: AsyncExitStack) -> None:
-        """Start them, each to be closed by `stack`."""
-        stack.push_async_callback(self.client.aclose)
-        self.symbolic.start()
-        stack.push_async_callback(self.symbolic.close)
-        if self.sandbox is not None:
-            stack.push_async_callback(self.sandbox.close)
-            await self.sandbox.start()
-        stack.push_async_callback(self.feedback.close)
-        await self.feedback.start()
-
-
-def _tools(settings: Settings, profile: Profile | None, clock: Clock) -> _Tools:
-    origin = Origin() if profile is None else Origin.of(profile.digest, profile.made.at)
-    client = httpx.AsyncClient(trust_env=False)  # a proxy has no business with reward models
-    return _Tools(
-        SymbolicEquality(),
-        None if settings.sandbox is None else settings.sandbox.build(),
-        {endpoint.name: RewardClient(endpoint, client) for endpoint in settings.rewards},
-        client,
-        settings.feedback.build(clock, origin),
-    )
-
-
 def _parts(  # noqa: PLR0913, PLR0917 - a composition root composes
     settings: Settings,
     profile: Profile | None,
     fleet: Fleet,
-    tools: _Tools,
+    tools: Tools,
     metrics: Metrics,
     clock: Clock,
     rng: random.Random | None,
@@ -154,7 +108,7 @@ def _parts(  # noqa: PLR0913, PLR0917 - a composition root composes
         estimator=decides.estimator,
         policy=decides.policy,
         strategies=strategies,
-        cache=settings.cache.build(clock),
+        cache=settings.cache.build(clock, tools.links),
         recorders=(metrics, RequestLog(structlog.get_logger("entroute")), tools.feedback),
         load=fleet.load,
         fingerprint=fingerprint(settings, profile),
@@ -172,7 +126,7 @@ class _Built:
     gateway: Gateway
     parts: Parts
     metrics: Metrics
-    tools: _Tools
+    tools: Tools
 
 
 def _application(built: _Built) -> FastAPI:

@@ -3,9 +3,9 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from math import inf
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import SecretStr
+from pydantic import AfterValidator, Field, SecretStr
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
@@ -96,7 +96,7 @@ class BudgetedRedis:
         self._ask_from = now + self._probe_every_s
 
 
-def understood(url: SecretStr) -> SecretStr:
+def _understood(url: SecretStr) -> SecretStr:
     """Return an address that Redis clients understand.
 
     Raises:
@@ -113,3 +113,14 @@ def understood(url: SecretStr) -> SecretStr:
             "redis://HOST:PORT/DB, rediss://HOST:PORT/DB or unix:///PATH"
         ) from None
     return url
+
+
+RedisUrl = Annotated[
+    SecretStr,
+    AfterValidator(_understood),
+    Field(
+        description="Address: redis://, rediss:// (TLS) or unix://; it may hold a password, so "
+        "give it in the environment."
+    ),
+]
+"""A Redis address in the configuration."""

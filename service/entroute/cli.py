@@ -32,8 +32,9 @@ from entroute.loading import load, load_sandbox, read_key
 from entroute.sandbox.server import create_server
 from entroute.serving import listening, try_out
 from entroute.serving import serve as run_server
-from entroute.settings import LOOPBACK, Settings, TierSettings
+from entroute.settings import LOOPBACK, Settings
 from entroute.telemetry.logs import configure_logs
+from entroute.tier_settings import TierSettings
 
 OFFLINE = ("bank", "calibrate", "replay", "route-eval")
 """Commands that take the extra `learning`."""

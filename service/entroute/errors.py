@@ -4,6 +4,7 @@
     ├── ConfigurationError       a setting is wrong; the message names its path
     ├── WeightsError             model weights are missing, damaged or cannot be fetched
     ├── EngineError              a local engine could not be started, or died
+    ├── StoreUnavailable         shared state cannot be had in its budget; go on without
     ├── CacheUnavailable         the cache cannot answer in its budget; treat it as a miss
     ├── RequestError             the client's request; `param` names the field
     │   ├── InvalidRequest       400
@@ -47,6 +48,10 @@ class WeightsError(EntrouteError):
 
 class EngineError(EntrouteError):
     """A local engine could not be started, or died."""
+
+
+class StoreUnavailable(EntrouteError):
+    """Shared state cannot be read or written within its budget."""
 
 
 class CacheUnavailable(EntrouteError):

@@ -10,7 +10,7 @@ from typing import Literal
 from entroute.decisions import Decision, Estimate
 from entroute.errors import Limit
 from entroute.spending import Charge, Usage
-from entroute.types import Completion
+from entroute.types import Completion, Principal
 
 StopReason = Literal[
     "settled", "confident", "verified", "budget", "deadline", "exhausted", "escalated"
@@ -151,6 +151,8 @@ class Trace:
         started: Monotonic seconds at arrival.
         streamed: Whether the client asked for a stream.
         tenant: Who asked.
+        key: Id of the API key that asked, "" where none is asked for.
+        group: Name under which metrics show the key.
         cache: What the cache had.
         shared: Whether the answer is that of an identical request in flight.
         estimate: Step 2.
@@ -175,6 +177,8 @@ class Trace:
     started: float
     streamed: bool = False
     tenant: str = ""
+    key: str = ""
+    group: str = ""
     cache: CacheResult | None = None
     shared: bool = False
     estimate: Estimate | None = None
@@ -192,6 +196,10 @@ class Trace:
     finished: float | None = None
     last_piece: float = 0.0
     open_parts: int = 0
+
+    def asked_by(self, principal: Principal) -> None:
+        """Note who asks."""
+        self.tenant, self.key, self.group = principal.tenant, principal.key, principal.group
 
     def note_piece(self, now: float) -> None:
         """Note that a piece of a stream was released."""

@@ -20,8 +20,9 @@ from entroute.decisions import Load
 from entroute.embedded.engine import Engine
 from entroute.errors import ConfigurationError
 from entroute.protocols import Clock, Tier
-from entroute.settings import Settings, TierSettings, WorkerSettings
+from entroute.settings import Settings
 from entroute.telemetry.gauges import WorkerGauges
+from entroute.tier_settings import TierSettings, WorkerSettings
 
 _IDLE_CONNECTION_S = 3.0  # below the 5 s after which uvicorn and llama.cpp close idle ones
 

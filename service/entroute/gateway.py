@@ -112,7 +112,7 @@ class Gateway:
             EntrouteError: As `complete`.
         """
         trace = ask.trace
-        trace.tenant = ask.principal.tenant
+        trace.asked_by(ask.principal)
         self.in_flight += 1
         self._begin(trace)
         try:

@@ -17,7 +17,8 @@ from entroute.embedded.weights import Weights
 from entroute.errors import ConfigurationError
 from entroute.fleet import built_engines, running_engines
 from entroute.sandbox.server import StartedSandbox
-from entroute.settings import Settings, TierSettings
+from entroute.settings import Settings
+from entroute.tier_settings import TierSettings
 
 
 class _Server(uvicorn.Server):

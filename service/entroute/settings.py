@@ -1,21 +1,18 @@
 """The configuration: one YAML file and `ENTROUTE_*` environment variables, unknown keys refused."""
 
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from entroute.addresses import HttpUrl
-from entroute.backends.balancing import BalancerKind
 from entroute.backends.worker import Timeouts
-from entroute.cache import CacheConfig, MemoryCacheConfig
+from entroute.budgeted_redis import RedisUrl
+from entroute.cache import CacheConfig, MemoryCacheConfig, RedisCacheConfig
 from entroute.difficulty import ChainConfig, DifficultyConfig
-from entroute.embedded.config import EngineConfig
 from entroute.feedback import FeedbackConfig, MemoryFeedbackConfig
-from entroute.opening import AUTO
 from entroute.routing import PolicyConfig, StaticConfig, ThresholdConfig
 from entroute.sandbox import SandboxConfig
-from entroute.spending import BudgetLimits, Price
+from entroute.spending import BudgetLimits
 from entroute.strategies import (
     DEFAULT_STRATEGIES,
     NEED_VERIFIER,
@@ -23,9 +20,9 @@ from entroute.strategies import (
     StrategyConfig,
 )
 from entroute.strategies.cascade import CascadeConfig
+from entroute.tier_settings import TierSettings
 from entroute.verifiers.reward_endpoint import RewardEndpoint
 
-Name = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/-]*$")]
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 """Hosts that only this machine reaches."""
 
@@ -59,57 +56,6 @@ class ServerSettings(_Strict):
     log_level: str = Field(
         default="info", pattern="^(debug|info|warning|error)$", description="Least level logged."
     )
-
-
-class WorkerSettings(_Strict):
-    """One replica of a model server."""
-
-    url: HttpUrl = Field(description="Base URL of its OpenAI API, ending in `/v1`.")
-    api_key: SecretStr | None = Field(
-        default=None, description="Bearer key; give it by environment, not in the file."
-    )
-
-
-class PriceSettings(_Strict):
-    """US dollars per million tokens."""
-
-    prompt: float = Field(default=0.0, ge=0, description="Per million prompt tokens.")
-    completion: float = Field(default=0.0, ge=0, description="Per million completion tokens.")
-
-    def build(self) -> Price:
-        """Return the price."""
-        return Price(self.prompt, self.completion)
-
-
-class TierSettings(_Strict):
-    """A tier: workers that serve one model, or an engine that entroute starts itself."""
-
-    name: Name = Field(description="Name of the tier, as clients may pin it.")
-    model: Name = Field(description="Model id that its workers serve.")
-    workers: tuple[WorkerSettings, ...] = Field(default=(), description="Its replicas.")
-    engine: EngineConfig | None = Field(
-        default=None, description="A local model server that entroute starts, watches and stops."
-    )
-    price: PriceSettings = Field(default=PriceSettings(), description="Price of its tokens.")
-    context_length: int | None = Field(
-        default=None, ge=1, description="Tokens a worker can hold; asked of vLLM when left out."
-    )
-    vision: bool = Field(default=False, description="Whether it takes images.")
-    tools: bool = Field(default=True, description="Whether it takes tools.")
-    continues: bool | None = Field(
-        default=None,
-        description="Whether its workers can go on with a partial answer; asked of the workers "
-        "when left out (vLLM and llama.cpp can).",
-    )
-    balancer: BalancerKind = Field(default="least_loaded", description="Which worker is next.")
-
-    @model_validator(mode="after")
-    def _one_source(self) -> Self:
-        if bool(self.workers) == (self.engine is not None):
-            raise ValueError("give either workers or an engine")
-        if AUTO in {self.name, self.model}:
-            raise ValueError(f"'{AUTO}' is the name under which the policy decides")
-        return self
 
 
 class TimeoutSettings(_Strict):
@@ -151,6 +97,17 @@ class LimitSettings(_Strict):
         return BudgetLimits(**self.model_dump())
 
 
+class RedisSettings(_Strict):
+    """The Redis that all gateways of one deployment share."""
+
+    url: RedisUrl
+    timeout_ms: int = Field(
+        default=50,
+        gt=0,
+        description="Milliseconds one operation may take; after that the gateway goes on without.",
+    )
+
+
 class AuthSettings(_Strict):
     """Who may ask."""
 
@@ -175,11 +132,30 @@ def with_default_kinds(data: Any) -> Any:
     return {**data, **named}
 
 
+def with_shared_redis(data: Any) -> Any:
+    """Let every part that uses Redis, and names none of its own, use the one at `redis`."""
+    shared = data.get("redis") if isinstance(data, dict) else None
+    if not isinstance(shared, dict):
+        return data
+    users = {
+        name: {**shared, **part}
+        for name in ("cache", "feedback")
+        if isinstance(part := data.get(name), dict)
+        and part.get("kind") == "redis"
+        and "url" not in part
+    }
+    return {**data, **users}
+
+
 class Settings(_Strict):
     """Everything that can be configured."""
 
     server: ServerSettings = Field(default=ServerSettings(), description="The HTTP server.")
     tiers: tuple[TierSettings, ...] = Field(min_length=1, description="Tiers, cheapest first.")
+    redis: RedisSettings | None = Field(
+        default=None,
+        description="The Redis that gateways share; the cache's when left out and that is one.",
+    )
     cache: CacheConfig = Field(default=MemoryCacheConfig(), description="Where answers are kept.")
     difficulty: DifficultyConfig = Field(default=ChainConfig(), description="How hard is a prompt.")
     policy: PolicyConfig = Field(default=ThresholdConfig(), description="What to spend on it.")
@@ -216,7 +192,14 @@ class Settings(_Strict):
     @model_validator(mode="before")
     @classmethod
     def _default_kinds(cls, data: Any) -> Any:
-        return with_default_kinds(data)
+        return with_shared_redis(with_default_kinds(data))
+
+    @property
+    def shared_redis(self) -> RedisSettings | None:
+        """The Redis that gateways share, None where each is on its own."""
+        if self.redis is None and isinstance(self.cache, RedisCacheConfig):
+            return RedisSettings(url=self.cache.url, timeout_ms=self.cache.timeout_ms)
+        return self.redis
 
     @property
     def all_strategies(self) -> tuple[StrategyConfig, ...]:

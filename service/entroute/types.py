@@ -128,12 +128,18 @@ class Principal:
         tiers: Names of allowed tiers, or None for all.
         strategies: Names of allowed strategies, or None for all.
         limits: The most a single request may spend.
+        key: Id of the API key, "" where none is asked for; what is counted and limited.
+        group: Name under which metrics show the key, "" for none of its own.
+        admin: Whether it may ask about other keys of the gateway.
     """
 
     tenant: str = "anonymous"
     tiers: frozenset[str] | None = None
     strategies: frozenset[str] | None = None
     limits: BudgetLimits = field(default_factory=BudgetLimits)
+    key: str = ""
+    group: str = ""
+    admin: bool = False
 
 
 @dataclass(frozen=True, slots=True)

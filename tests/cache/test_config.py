@@ -6,6 +6,7 @@ from pydantic import TypeAdapter, ValidationError
 from entroute.cache import CacheConfig, MemoryCacheConfig, NoCacheConfig, RedisCacheConfig
 from entroute.cache.memory import MemoryCache
 from entroute.cache.redis import RedisCache
+from entroute.redis_links import RedisLinks
 from tests.cache.samples import outcome
 from tests.redis_server import RedisServer
 
@@ -18,9 +19,10 @@ def test_the_kind_tells_the_stores_apart() -> None:
     memory = ADAPTER.validate_python({"kind": "memory"})
     redis = ADAPTER.validate_python({"kind": "redis", "url": "redis://127.0.0.1:6379/0"})
     off = ADAPTER.validate_python({"kind": "off"})
-    assert isinstance(memory.build(time.monotonic), MemoryCache)
-    assert isinstance(redis.build(time.monotonic), RedisCache)
-    assert off.build(time.monotonic) is None
+    links = RedisLinks(time.monotonic)
+    assert isinstance(memory.build(time.monotonic, links), MemoryCache)
+    assert isinstance(redis.build(time.monotonic, links), RedisCache)
+    assert off.build(time.monotonic, links) is None
 
 
 def test_defaults_are_an_hour_64_mib_and_50_ms() -> None:
@@ -68,11 +70,12 @@ def test_a_password_is_not_shown() -> None:
 
 async def test_a_configured_redis_answers(redis: RedisServer) -> None:
     config = RedisCacheConfig.model_validate({"url": redis.url, "timeout_ms": 2000})
-    cache = config.build(time.monotonic)
+    links = RedisLinks(time.monotonic)
+    cache = config.build(time.monotonic, links)
     assert cache is not None
     await cache.put("configured", outcome())
     assert await cache.get("configured") == outcome()
-    await cache.close()
+    await links.close()
 
 
 @pytest.mark.parametrize("model", [MemoryCacheConfig, RedisCacheConfig, NoCacheConfig])

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 import pytest
 from redis.asyncio import Redis
 
+from entroute.budgeted_redis import BudgetedRedis
 from entroute.cache.redis import RedisCache
 from entroute.errors import CacheUnavailable
 from tests.cache.samples import outcome
@@ -26,11 +27,11 @@ def server() -> Iterator[RedisServer]:
 
 @asynccontextmanager
 async def cache_on(url: str) -> AsyncIterator[RedisCache]:
-    cache = RedisCache(url, 60.0, BUDGET_S, clock=time.monotonic, probe_every_s=PROBE_S)
+    redis = BudgetedRedis(url, BUDGET_S, time.monotonic, PROBE_S)
     try:
-        yield cache
+        yield RedisCache(redis, 60.0)
     finally:
-        await cache.close()
+        await redis.close()
 
 
 async def refused_after(cache: RedisCache) -> float:
@@ -140,16 +141,18 @@ async def test_a_value_of_another_kind_is_refused_without_a_cool_down(server: Re
 
 
 async def test_more_calls_than_connections_wait_for_one(redis: RedisServer) -> None:
-    cache = RedisCache(redis.url, 60.0, 5.0, clock=time.monotonic, prefix="many:")
+    link = BudgetedRedis(redis.url, 5.0, time.monotonic)
+    cache = RedisCache(link, 60.0, "many:")
     await asyncio.gather(*(cache.put(str(number), outcome()) for number in range(500)))
     async with Redis.from_url(redis.url) as watcher:
         assert len(await watcher.client_list()) < 100
-    await cache.close()
+    await link.close()
 
 
 async def test_keys_carry_the_prefix_and_a_time_to_live(redis: RedisServer) -> None:
-    cache = RedisCache(redis.url, 60.0, 2.0, clock=time.monotonic, prefix="mine:")
+    link = BudgetedRedis(redis.url, 2.0, time.monotonic)
+    cache = RedisCache(link, 60.0, "mine:")
     await cache.put("k", outcome())
     async with Redis.from_url(redis.url) as watcher:
         assert 50 < await watcher.ttl("mine:k") <= 60
-    await cache.close()
+    await link.close()

@@ -8,6 +8,7 @@ from uuid import uuid4
 import pytest
 from redis.asyncio import Redis
 
+from entroute.budgeted_redis import BudgetedRedis
 from entroute.cache.memory import MemoryCache
 from entroute.cache.redis import RedisCache
 from entroute.protocols import Cache
@@ -24,6 +25,7 @@ class Subject:
     cache: Cache
     age: Callable[[float], Awaitable[None]]
     spoil: Callable[[str], Awaitable[None]]
+    close: Callable[[], Awaitable[None]]
 
 
 def memory_subject() -> Subject:
@@ -37,20 +39,21 @@ def memory_subject() -> Subject:
         entry = cache._entries[key]
         cache._entries[key] = entry._replace(data=b"\x00" + entry.data[1:])
 
-    return Subject(cache, age, spoil)
+    return Subject(cache, age, spoil, cache.close)
 
 
 def redis_subject(server: RedisServer) -> Subject:
     prefix = f"{uuid4()}:"
     loop = asyncio.get_running_loop()
-    cache = RedisCache(server.url, TTL_S, 2.0, clock=loop.time, prefix=prefix)
+    link = BudgetedRedis(server.url, 2.0, loop.time)
+    cache = RedisCache(link, TTL_S, prefix)
 
     async def spoil(key: str) -> None:
         async with Redis.from_url(server.url) as redis:
             assert await redis.getrange(prefix + key, 0, 1) == b"er"
             await redis.setrange(prefix + key, 0, "\x00")
 
-    return Subject(cache, asyncio.sleep, spoil)
+    return Subject(cache, asyncio.sleep, spoil, link.close)
 
 
 @pytest.fixture(params=["memory", "redis"])
@@ -60,7 +63,7 @@ async def subject(request: pytest.FixtureRequest) -> AsyncIterator[Subject]:
     else:
         made = redis_subject(request.getfixturevalue("redis"))
     yield made
-    await made.cache.close()
+    await made.close()
 
 
 async def test_what_was_put_comes_back(subject: Subject) -> None:

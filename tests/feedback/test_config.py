@@ -14,6 +14,7 @@ from entroute.feedback import (
     RedisFeedbackConfig,
 )
 from entroute.feedback.feedback import Origin
+from entroute.redis_links import RedisLinks
 from tests.feedback.traffic import decided_trace
 
 ADAPTER: TypeAdapter[MemoryFeedbackConfig | FileFeedbackConfig | RedisFeedbackConfig] = TypeAdapter(
@@ -60,7 +61,7 @@ def test_a_wrong_address_is_refused_without_repeating_its_password(url: str) -> 
 def test_a_folder_that_does_not_exist_is_named(tmp_path: Path) -> None:
     config = FileFeedbackConfig(path=tmp_path / "none" / "labels.json")
     with pytest.raises(ConfigurationError, match=r"feedback\.path: .*none"):
-        config.build(time.monotonic, Origin())
+        config.build(time.monotonic, Origin(), RedisLinks(time.monotonic))
 
 
 @pytest.mark.parametrize("kind", ["memory", "file", "redis"])
@@ -71,8 +72,10 @@ async def test_every_kind_takes_labels(kind: str, tmp_path: Path) -> None:
         "redis": {"url": "redis://127.0.0.1:1/0"},
     }[kind]
     config = ADAPTER.validate_python({"kind": kind, **where})
-    feedback = config.build(time.monotonic, Origin("profile"))
+    links = RedisLinks(time.monotonic)
+    feedback = config.build(time.monotonic, Origin("profile"), links)
     await feedback.start()
     feedback.record(decided_trace())
     assert (await feedback.label("r-1", "a", 1.0)).result == "accepted"
     await feedback.close()
+    await links.close()

@@ -53,6 +53,7 @@ async def gateway(
         yield feedback
     finally:
         await feedback.close()
+        await redis.close()
 
 
 async def eventually(holds: Callable[[], Awaitable[bool]], within_s: float = 5.0) -> bool:

@@ -149,7 +149,7 @@ def new_trace(scope: Scope, *, streamed: bool) -> Trace:
     endpoint = _ENDPOINTS.get(scope["path"], "other")
     trace = Trace(state["request_id"], endpoint, state["arrived"], streamed=streamed)
     if "principal" in state:
-        trace.tenant = state["principal"].tenant
+        trace.asked_by(state["principal"])
     return trace
 
 

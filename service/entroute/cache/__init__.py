@@ -2,12 +2,13 @@
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
+from pydantic import BaseModel, ConfigDict, Field
 
-from entroute.budgeted_redis import understood
+from entroute.budgeted_redis import RedisUrl
 from entroute.cache.memory import MemoryCache
 from entroute.cache.redis import RedisCache
 from entroute.protocols import Cache, Clock
+from entroute.redis_links import RedisLinks
 
 _MIB = 1024 * 1024
 _STRICT = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
@@ -27,7 +28,7 @@ class MemoryCacheConfig(BaseModel):
     )
     ttl_s: float = Field(3600.0, gt=0, description="Seconds an answer is kept.")
 
-    def build(self, clock: Clock) -> Cache | None:
+    def build(self, clock: Clock, links: RedisLinks) -> Cache | None:
         """Return the store."""
         return MemoryCache(self.max_bytes, self.ttl_s, clock)
 
@@ -38,10 +39,7 @@ class RedisCacheConfig(BaseModel):
     model_config = _STRICT
 
     kind: Literal["redis"] = Field("redis", description="Keep answers in Redis.")
-    url: SecretStr = Field(
-        description="Address: redis://, rediss:// (TLS) or unix://; it may hold a password, so "
-        "give it in the environment.",
-    )
+    url: RedisUrl
     ttl_s: float = Field(3600.0, gt=0, description="Seconds an answer is kept.")
     timeout_ms: int = Field(
         50,
@@ -50,16 +48,9 @@ class RedisCacheConfig(BaseModel):
         "miss, and Redis is left alone for a second.",
     )
 
-    @field_validator("url")
-    @classmethod
-    def _understood(cls, url: SecretStr) -> SecretStr:
-        return understood(url)
-
-    def build(self, clock: Clock) -> Cache | None:
+    def build(self, clock: Clock, links: RedisLinks) -> Cache | None:
         """Return the store; it connects on first use."""
-        return RedisCache(
-            self.url.get_secret_value(), self.ttl_s, self.timeout_ms / 1000, clock=clock
-        )
+        return RedisCache(links.to(self.url.get_secret_value(), self.timeout_ms / 1000), self.ttl_s)
 
 
 class NoCacheConfig(BaseModel):
@@ -69,7 +60,7 @@ class NoCacheConfig(BaseModel):
 
     kind: Literal["off"] = Field("off", description="Keep no answers.")
 
-    def build(self, clock: Clock) -> Cache | None:
+    def build(self, clock: Clock, links: RedisLinks) -> Cache | None:
         """Return None."""
         return None
 

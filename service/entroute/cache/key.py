@@ -40,6 +40,9 @@ OPTIONS_NOT_IN_KEY = frozenset(
 )
 """Options of entroute that cannot change an answer."""
 
+_NOT_RIGHTS = frozenset({"key", "group", "admin"})
+"""Of a principal: keys of one tenant with the same rights share answers."""
+
 _CUT_SHORT = frozenset({"budget", "deadline"})
 
 
@@ -73,7 +76,7 @@ def cache_key(
         "schema": SCHEMA_VERSION,
         "models": tuple(models),
         "fingerprint": fingerprint,
-        "principal": _members(principal),
+        "principal": _members(principal, _NOT_RIGHTS),
         "options": _members(options, OPTIONS_NOT_IN_KEY),
         "request": _members(request, frozenset({"extra"})),
         "extra": {name: v for name, v in request.extra.items() if name not in NOT_IN_KEY},

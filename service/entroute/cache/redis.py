@@ -9,37 +9,21 @@ from entroute.budgeted_redis import BudgetedRedis, RedisUnavailable
 from entroute.cache.codec import decode, encode
 from entroute.errors import CacheUnavailable
 from entroute.evidence import Outcome
-from entroute.protocols import Clock
 
 
 class RedisCache:
     """A store of encoded outcomes in Redis, each operation within a budget: see `BudgetedRedis`.
 
     Args:
-        url: redis://, rediss:// or unix:// address, with the password if there is one.
+        redis: Asked within its budget; whoever made it closes it.
         ttl_s: Seconds an entry lives, rounded to milliseconds.
-        timeout_s: Budget of one operation, in seconds.
-        clock: Monotonic seconds.
         prefix: Put before every key, so that the database may be shared.
-        probe_every_s: Seconds between two probes of a Redis that failed.
-
-    Raises:
-        ValueError: The address cannot be understood.
     """
 
-    def __init__(  # noqa: PLR0913 (four of them are keyword-only or have defaults)
-        self,
-        url: str,
-        ttl_s: float,
-        timeout_s: float = 0.05,
-        *,
-        clock: Clock,
-        prefix: str = "entroute:",
-        probe_every_s: float = 1.0,
-    ) -> None:
+    def __init__(self, redis: BudgetedRedis, ttl_s: float, prefix: str = "entroute:") -> None:
         self._ttl_ms = max(1, round(ttl_s * 1000))
         self._prefix = prefix
-        self._redis = BudgetedRedis(url, timeout_s, clock, probe_every_s)
+        self._redis = redis
 
     async def get(self, key: str) -> Outcome | None:
         """Return the stored outcome or None.
@@ -60,8 +44,7 @@ class RedisCache:
         await self._ask(lambda redis: redis.set(self._prefix + key, data, px=self._ttl_ms))
 
     async def close(self) -> None:
-        """Let go of connections."""
-        await self._redis.close()
+        """Do nothing: the connections belong to whoever made them."""
 
     async def _ask(self, ask: Callable[[Redis], Awaitable[Any]]) -> Any:
         try:

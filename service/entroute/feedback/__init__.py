@@ -5,9 +5,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
+from pydantic import BaseModel, ConfigDict, Field
 
-from entroute.budgeted_redis import BudgetedRedis, understood
+from entroute.budgeted_redis import RedisUrl
 from entroute.errors import ConfigurationError
 from entroute.feedback.decided import DecidedMemory
 from entroute.feedback.feedback import Feedback, Origin, Rules, told
@@ -15,6 +15,7 @@ from entroute.feedback.learning import Learner
 from entroute.feedback.sharing import RedisKeeper
 from entroute.feedback.storage import FileKeeper, Keeper, MemoryKeeper
 from entroute.protocols import Clock
+from entroute.redis_links import RedisLinks
 
 _SHARED_WINDOWS = 4
 
@@ -60,13 +61,18 @@ class _Common(BaseModel):
     )
 
     def build(
-        self, clock: Clock, origin: Origin, wall: Callable[[], float] = time.time
+        self,
+        clock: Clock,
+        origin: Origin,
+        links: RedisLinks,
+        wall: Callable[[], float] = time.time,
     ) -> Feedback:
         """Return what takes labels.
 
         Args:
             clock: Monotonic seconds.
             origin: Which profile predicts.
+            links: Connections to Redis, closed by whoever made them.
             wall: Seconds since the epoch.
 
         Raises:
@@ -78,11 +84,11 @@ class _Common(BaseModel):
             origin,
             DecidedMemory(self.capacity, self.ttl_s, wall),
             learner,
-            self._keeper(learner, origin, clock),
+            self._keeper(learner, origin, links),
             wall,
         )
 
-    def _keeper(self, learner: Learner, origin: Origin, clock: Clock) -> Keeper:
+    def _keeper(self, learner: Learner, origin: Origin, links: RedisLinks) -> Keeper:
         return MemoryKeeper()
 
 
@@ -98,7 +104,7 @@ class FileFeedbackConfig(_Common):
     kind: Literal["file"] = Field("file", description="Keep labels in a file.")
     path: Path = Field(description="The file; its folder must exist. One gateway a file.")
 
-    def _keeper(self, learner: Learner, origin: Origin, clock: Clock) -> Keeper:
+    def _keeper(self, learner: Learner, origin: Origin, links: RedisLinks) -> Keeper:
         if not self.path.parent.is_dir():
             raise ConfigurationError(
                 f"feedback.path: there is no folder {self.path.parent}; make it first"
@@ -110,10 +116,7 @@ class RedisFeedbackConfig(_Common):
     """Labels are shared by several gateways: any may be told how another's answer turned out."""
 
     kind: Literal["redis"] = Field("redis", description="Keep labels in Redis.")
-    url: SecretStr = Field(
-        description="Address: redis://, rediss:// (TLS) or unix://; it may hold a password, so "
-        "give it in the environment.",
-    )
+    url: RedisUrl
     timeout_ms: int = Field(
         50,
         gt=0,
@@ -121,13 +124,8 @@ class RedisFeedbackConfig(_Common):
         "and Redis is left alone for a second.",
     )
 
-    @field_validator("url")
-    @classmethod
-    def _understood(cls, url: SecretStr) -> SecretStr:
-        return understood(url)
-
-    def _keeper(self, learner: Learner, origin: Origin, clock: Clock) -> Keeper:
-        redis = BudgetedRedis(self.url.get_secret_value(), self.timeout_ms / 1000, clock)
+    def _keeper(self, learner: Learner, origin: Origin, links: RedisLinks) -> Keeper:
+        redis = links.to(self.url.get_secret_value(), self.timeout_ms / 1000)
         return RedisKeeper(
             redis, origin.name, learner, self.ttl_s, labels=self.window * _SHARED_WINDOWS
         )

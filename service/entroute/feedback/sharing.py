@@ -35,7 +35,7 @@ class RedisKeeper:
     """Keeps answers and labels in Redis.
 
     Args:
-        redis: Asked within its budget.
+        redis: Asked within its budget; whoever made it closes it.
         profile: Which profile the labels are about.
         learner: Learns every gateway's labels.
         ttl_s: Seconds an answer is kept.
@@ -114,13 +114,12 @@ class RedisKeeper:
                 await self._learn_new()
 
     async def close(self) -> None:
-        """Write the answers that wait, and let go of connections."""
+        """Write the answers that wait."""
         self._closing.set()  # nothing is cancelled in the middle of a conversation
         self._wake.set()
         if self._tasks:
             await asyncio.wait(self._tasks)
         self._tasks = []
-        await self._redis.close()
 
     async def _write_answers(self) -> None:
         while True:
