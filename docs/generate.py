@@ -12,14 +12,19 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from entroute.api.auth import KeyFile
 from entroute.feedback import MemoryFeedbackConfig
 from entroute.feedback.feedback import Origin
-from entroute.redis_links import RedisLinks
+from entroute.redis_link.links import RedisLinks
 from entroute.settings import Settings
+from entroute.telemetry.caching import CacheMetrics, ExecutionMetrics
 from entroute.telemetry.feedback import FeedbackMetrics
 from entroute.telemetry.gauges import WorkerGauges
+from entroute.telemetry.groups import GroupMetrics
+from entroute.telemetry.keys import KeyMetrics
 from entroute.telemetry.metrics import Metrics
+from entroute.telemetry.redis import RedisMetrics
+from entroute.telemetry.responses import ResponseMetrics
+from entroute.tenants.keys_records import KeyFile
 
 FOLDER = Path(__file__).parent
 
@@ -122,7 +127,7 @@ def _default(field: FieldInfo) -> str:
     if field.is_required():
         return "required"
     value = field.default
-    if value is PydanticUndefined or isinstance(value, BaseModel) or value in ((), None):
+    if value is PydanticUndefined or isinstance(value, BaseModel) or value in ((), None, ""):
         return ""
     if isinstance(value, tuple) and all(isinstance(each, BaseModel) for each in value):
         return ", ".join(f"`{_label(type(each))}`" for each in value)
@@ -139,6 +144,12 @@ def metrics() -> str:
     registry.register(WorkerGauges([]))
     feedback = MemoryFeedbackConfig().build(time.monotonic, Origin(), RedisLinks(time.monotonic))
     registry.register(FeedbackMetrics(feedback))
+    registry.register(RedisMetrics(RedisLinks(time.monotonic)))
+    registry.register(KeyMetrics(None))
+    registry.register(ResponseMetrics({}))
+    registry.register(CacheMetrics({}))
+    registry.register(ExecutionMetrics({}))
+    GroupMetrics(registry, lambda: 0)
     lines = [
         "# Metrics",
         "",

@@ -33,7 +33,7 @@ class Answering:
             Refused: the model is unknown or the prompt too long.
         """
         failure = self._engine.next_failure()
-        if failure is not None and await _failed_at_once(failure, exchange):
+        if failure is not None and await failed_at_once(failure, exchange):
             return
         reply, plans = self._prepare(ask)
         async with self._engine.slot(reply.prompt_tokens, reply.cached_tokens):
@@ -122,7 +122,7 @@ class _Tally:
         return self.reply.chunk([entry], self.running_usage())
 
 
-async def _failed_at_once(failure: Failure, exchange: Exchange) -> bool:
+async def failed_at_once(failure: Failure, exchange: Exchange) -> bool:
     """Fail before generation starts; False if this failure comes later."""
     if failure.kind == "status":
         headers = dict(JSON_HEADERS)

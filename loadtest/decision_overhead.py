@@ -33,7 +33,7 @@ from entroute.loading import load
 from entroute.opening import Ask, Opener
 from entroute.profile.profile import Profile
 from entroute.protocols import Policy, Run, Strategy, Tier
-from entroute.redis_links import RedisLinks
+from entroute.redis_link.links import RedisLinks
 from entroute.sandbox import BubblewrapConfig
 from entroute.spending import BudgetLimits
 from entroute.strategies.parts import StrategyParts

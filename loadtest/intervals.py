@@ -21,6 +21,46 @@ def wilson(successes: int, trials: int, z: float = 1.959964) -> tuple[float, flo
     return max(centre - half, 0.0), min(centre + half, 1.0)
 
 
+def clopper_pearson_upper(successes: int, trials: int, confidence: float = 0.95) -> float:
+    """Return the one-sided upper bound of a share: it is lower with this confidence.
+
+    The share at which as few successes as these, or fewer, have probability 1 - confidence.
+
+    Source: Clopper and Pearson, The use of confidence or fiducial limits (1934), section 4.
+
+    Raises:
+        ValueError: there were no trials.
+    """
+    if trials <= 0:
+        raise ValueError("clopper_pearson_upper needs at least one trial")
+    if successes >= trials:
+        return 1.0
+    low, high = successes / trials, 1.0
+    for _ in range(60):
+        middle = (low + high) / 2
+        if _at_most(successes, trials, middle) > 1 - confidence:
+            low = middle
+        else:
+            high = middle
+    return high
+
+
+def _at_most(successes: int, trials: int, share: float) -> float:
+    """Return the probability of at most so many successes, 0 < share < 1."""
+    total = math.lgamma(trials + 1)
+    return math.fsum(
+        math.exp(
+            total
+            - math.lgamma(k + 1)
+            - math.lgamma(trials - k + 1)
+            + k * math.log(share)
+            + (trials - k) * math.log1p(-share)
+        )
+        for k in range(successes + 1)
+        if 0 < share < 1
+    )
+
+
 def paired_bootstrap(
     differences: Sequence[float], rng: random.Random, *, resamples: int = 10_000
 ) -> tuple[float, float]:

@@ -28,7 +28,11 @@ def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(prog="python -m loadtest.quality", description=__doc__)
     option = parser.add_argument
-    option("--gateway", default="http://127.0.0.1:8080", help="its address, without /v1")
+    option(
+        "--gateway",
+        default="http://127.0.0.1:8080",
+        help="its address, without /v1; several, by commas, take passes in turn",
+    )
     option("--api-key", help="sent as a bearer token")
     option("--gsm8k", type=Path, help="GSM8K rows, .jsonl.gz")
     option("--humaneval", type=Path, help="HumanEval rows, .jsonl.gz")
@@ -55,7 +59,10 @@ def main(argv: Sequence[str] | None = None) -> None:
         raise SystemExit("name at least one of --gsm8k and --humaneval, with rows to ask")
     urls = [url for url in given.check_counters.split(",") if url]
     run = Run(
-        Manner(given.gateway, given.max_tokens, given.cache, given.api_key),
+        [
+            Manner(gateway, given.max_tokens, given.cache, given.api_key)
+            for gateway in given.gateway.split(",")
+        ],
         prompts,
         given.arms,
         given.passes,

@@ -17,11 +17,12 @@ from loadtest.worker_counters import Counted, read_counted
 class Run:
     """What is asked: every prompt through every arm, `passes` times over.
 
+    `manners` take the passes in turn: a second gateway shows what it shares with the first.
     `workers` maps tiers to workers whose counters are read around each request; that needs a
     concurrency of 1, the number of prompts in flight.
     """
 
-    manner: Manner
+    manners: Sequence[Manner]
     prompts: Sequence[Prompt]
     arms: Sequence[str]
     passes: int
@@ -53,13 +54,13 @@ async def run_quality(run: Run, journal: Journal) -> None:
 async def _one_prompt(
     run: Run, journal: Journal, session: aiohttp.ClientSession, turn: int, place: int
 ) -> None:
-    prompt = run.prompts[place]
+    prompt, manner = run.prompts[place], run.manners[(turn - 1) % len(run.manners)]
     first = place % len(run.arms)  # no arm always meets a prompt the workers have just cached
     for arm in (*run.arms[first:], *run.arms[:first]):
         if (turn, prompt.id, arm) in journal:
             continue
         before = await _counted(run, session)
-        said = await ask(session, run.manner, ARMS[arm], prompt)
+        said = await ask(session, manner, ARMS[arm], prompt)
         after = await _counted(run, session)
         right = await asyncio.to_thread(is_right, prompt, said["answer"])
         row: dict[str, Any] = {"pass": turn, "prompt": prompt.id, "task": prompt.task, "arm": arm}

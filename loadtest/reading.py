@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any, get_args
 
 from loadtest.failures import Failure, FailureKind
-from loadtest.script import LEVELS, Answer, Rule, Script, ToolCall
+from loadtest.script import LEVELS, Answer, Rule, Script, ToolCall, Vectors
 
 
 def revised(script: Script, changes: Mapping[str, Any]) -> Script:
@@ -133,6 +133,16 @@ def _failure(key: str, value: Any) -> Failure | None:
     )
 
 
+def _vectors(key: str, value: Any) -> Vectors:
+    fields = _mapping(key, value, {"dimensions", "usage", "base64"})
+    usual = Vectors()
+    return Vectors(
+        _count(f"{key}.dimensions", fields.get("dimensions", usual.dimensions)),
+        _flag(f"{key}.usage", fields.get("usage", usual.usage)),
+        _flag(f"{key}.base64", fields.get("base64", usual.base64)),
+    )
+
+
 _READERS: dict[str, Callable[[str, Any], Any]] = {
     "ttft_ms": _number,
     "tokens_per_second": _number,
@@ -143,4 +153,5 @@ _READERS: dict[str, Callable[[str, Any], Any]] = {
     "rules": _rules,
     "failure": _failure,
     "healthy": _flag,
+    "vectors": _vectors,
 }

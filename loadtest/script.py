@@ -43,6 +43,18 @@ class Rule:
 
 
 @dataclass(frozen=True, slots=True)
+class Vectors:
+    """How embeddings are answered: their length, whether tokens are told, whether base64 is known.
+
+    A worker that does not know base64 answers with numbers whatever it is asked for.
+    """
+
+    dimensions: int = 16
+    usage: bool = True
+    base64: bool = True
+
+
+@dataclass(frozen=True, slots=True)
 class Script:
     """How a fake worker behaves until it is told otherwise.
 
@@ -58,3 +70,4 @@ class Script:
     rules: tuple[Rule, ...] = ()
     failure: Failure | None = None
     healthy: bool = True
+    vectors: Vectors = Vectors()

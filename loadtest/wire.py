@@ -11,7 +11,7 @@ from typing import Any
 import orjson
 
 from loadtest.asking import Ask
-from loadtest.generation import Plan, Step, alternatives
+from loadtest.generation import Plan, Step, alternatives, tokenize
 
 DONE = b"data: [DONE]\n\n"
 
@@ -58,7 +58,7 @@ class Reply:
         if self.ask.endpoint == "chat":
             return _choice(choice, {"delta": {"role": "assistant", "content": ""}}, None)
         if self.ask.echo:
-            return _choice(choice, {"text": self._echoed(choice)}, None)
+            return _choice(choice, {"text": self._echoed(choice)}, self._read(choice))
         return None
 
     def delta(self, choice: int, step: Step, offset: int) -> dict[str, Any]:
@@ -82,6 +82,15 @@ class Reply:
 
     def _echoed(self, choice: int) -> str:
         return self.ask.prompts[choice // self.ask.n] if self.ask.echo else ""
+
+    def _read(self, choice: int) -> dict[str, Any] | None:
+        """Return the log-probabilities of an echoed prompt; its first token has none."""
+        if self.ask.logprobs is None or not self.ask.echo:
+            return None
+        steps = [Step(token, token, 0.5) for token in tokenize(self._echoed(choice))]
+        read = _legacy(steps, self.ask.logprobs, 0)
+        read["token_logprobs"][:1], read["top_logprobs"][:1] = [None], [None]
+        return read
 
     def _logprobs(self, steps: Sequence[Step], offset: int) -> dict[str, Any] | None:
         count = self.ask.logprobs
@@ -149,6 +158,9 @@ def _chat_choice(reply: Reply, index: int, plan: Plan) -> dict[str, Any]:
 def _text_choice(reply: Reply, index: int, plan: Plan) -> dict[str, Any]:
     echoed = reply._echoed(index)  # noqa: SLF001  # one module, one class
     logprobs = reply._logprobs(plan.steps, len(echoed))  # noqa: SLF001
+    read = reply._read(index)  # noqa: SLF001
+    if logprobs is not None and read is not None:
+        logprobs = {name: [*read[name], *values] for name, values in logprobs.items()}
     return _choice(index, {"text": echoed + plan.content}, logprobs) | _ending(plan)
 
 

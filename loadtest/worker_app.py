@@ -11,6 +11,7 @@ import orjson
 from loadtest import wire
 from loadtest.answering import Answering
 from loadtest.asking import Ask, Refused, read_chat, read_text
+from loadtest.embedding import Embedding, read_inputs
 from loadtest.engine import Engine
 from loadtest.http1 import Exchange, Request
 from loadtest.reading import revised
@@ -22,7 +23,8 @@ _READERS: dict[str, Callable[[Mapping[str, Any]], Ask]] = {
     "/v1/chat/completions": read_chat,
     "/v1/completions": read_text,
 }
-_PATHS = {*_READERS, "/v1/models", "/health", "/metrics", "/version", "/fake/script"}
+_EMBEDDINGS = "/v1/embeddings"
+_PATHS = {*_READERS, _EMBEDDINGS, "/v1/models", "/health", "/metrics", "/version", "/fake/script"}
 _PATHS |= {"/fake/requests"}
 
 
@@ -42,6 +44,7 @@ class WorkerApp:
         self._served = served
         self._engine = Engine(script, max_running)
         self._answering = Answering(self._engine, served.models, served.max_model_len)
+        self._embedding = Embedding(self._engine, served.models, served.max_model_len)
         self._received: deque[dict[str, Any]] = deque(maxlen=_KEPT_REQUESTS)
         self._started = int(time.time())
 
@@ -50,12 +53,15 @@ class WorkerApp:
         try:
             self._authorise(request)
             reader = _READERS.get(request.path)
-            if reader is not None and request.method == "POST":
+            if request.method == "POST" and request.path in {*_READERS, _EMBEDDINGS}:
                 body = _object(request.body)
                 self._received.append(
                     {"path": request.path, "headers": request.headers, "body": body}
                 )
-                await self._answering.answer(reader(body), exchange)
+                if reader is None:
+                    await self._embedding.answer(read_inputs(body), exchange)
+                else:
+                    await self._answering.answer(reader(body), exchange)
             else:
                 self._inspect(request, exchange)
         except Refused as refusal:

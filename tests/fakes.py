@@ -9,12 +9,13 @@ from dataclasses import dataclass, field, replace
 import pytest_asyncio
 
 from entroute.decisions import Decision, Estimate, Load
-from entroute.errors import CacheUnavailable
+from entroute.errors import StoreUnavailable
 from entroute.evidence import Outcome, Trace, Verdict
-from entroute.execution import Execution
+from entroute.execution import Execution, Repeat
 from entroute.protocols import Run, Sandbox, Verifier
 from entroute.strategies.parts import StrategyParts
 from entroute.types import (
+    EMPTY,
     ChatRequest,
     Completion,
 )
@@ -34,7 +35,7 @@ async def no_task_left() -> AsyncIterator[None]:
 
 
 class FakeCache:
-    """A store in a dictionary; raises CacheUnavailable while it is dead."""
+    """A store in a dictionary; raises StoreUnavailable while it is dead."""
 
     def __init__(self, *, dead: bool = False) -> None:
         self.stored: dict[str, Outcome] = {}
@@ -45,17 +46,18 @@ class FakeCache:
         self._check()
         return self.stored.get(key)
 
-    async def put(self, key: str, outcome: Outcome) -> None:
+    async def put(self, key: str, outcome: Outcome, stamps: Mapping[str, str] = EMPTY) -> bool:
         """Store an outcome."""
         self._check()
         self.stored[key] = outcome
+        return True
 
     async def close(self) -> None:
         """Let go of nothing."""
 
     def _check(self) -> None:
         if self.dead:
-            raise CacheUnavailable("the fake is dead")
+            raise StoreUnavailable("the fake is dead")
 
 
 class FakeEstimator:
@@ -118,7 +120,9 @@ class FakeSandbox:
         self.sources: list[str] = []
         self._execute = execute
 
-    async def run(self, source: str, *, stdin: str = "", wall_s: float = 10.0) -> Execution:
+    async def run(
+        self, source: str, *, stdin: str = "", wall_s: float = 10.0, repeat: Repeat | None = None
+    ) -> Execution:
         """Look the program's run up."""
         self.sources.append(source)
         result = self._execute(source)

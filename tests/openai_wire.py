@@ -1,6 +1,8 @@
 """Reads what the gateway sends as OpenAI's clients do, and holds all of it to OpenAI's schemas."""
 
 import json
+import struct
+from base64 import b64decode
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from functools import cache
@@ -9,6 +11,8 @@ from typing import Any
 
 import httpx
 from jsonschema import Draft202012Validator
+
+from tests import responses_wire
 
 SCHEMAS = Path(__file__).with_name("schemas") / "openai-subset.json"
 DONE = "[DONE]"
@@ -70,25 +74,41 @@ def assert_valid(body: Any, name: str) -> None:
 
 def check(path: str, status: int, content_type: str, body: bytes) -> None:
     """Hold a response of an OpenAI path to its schemas, every chunk of a stream included."""
-    chat = path.endswith("/chat/completions")
-    if "event-stream" in content_type:
-        events = read_events(body.decode())
-        for chunk in events.chunks:
-            if chat:
-                assert_valid(chunk, "CreateChatCompletionStreamResponse")
-            else:
-                assert_valid(_without_nulls(chunk), "CreateCompletionResponse")
-        if events.error is not None:
-            assert_valid({"error": events.error}, "ErrorResponse")
-    elif status != httpx.codes.OK:
+    if status != httpx.codes.OK:
         assert_valid(json.loads(body), "ErrorResponse")
-    elif path.endswith("/models"):
-        assert_valid(json.loads(body), "ListModelsResponse")
-    elif path.endswith("/feedback"):  # entroute's own, in OpenAI's manner
-        assert json.loads(body)["object"] == "entroute.feedback"
+    elif "/responses" in path:
+        responses_wire.check(path, content_type, body)
+    elif "event-stream" in content_type:
+        _check_stream(read_events(body.decode()), chat=path.endswith("/chat/completions"))
     else:
-        name = "CreateChatCompletionResponse" if chat else "CreateCompletionResponse"
-        assert_valid(json.loads(body), name)
+        _check_whole(path, json.loads(body))
+
+
+def _check_stream(events: Events, *, chat: bool) -> None:
+    for chunk in events.chunks:
+        if chat:
+            assert_valid(chunk, "CreateChatCompletionStreamResponse")
+        else:
+            assert_valid(_without_nulls(chunk), "CreateCompletionResponse")
+    if events.error is not None:
+        assert_valid({"error": events.error}, "ErrorResponse")
+
+
+def _check_whole(path: str, body: Any) -> None:
+    if path.endswith("/models"):
+        assert_valid(body, "ListModelsResponse")
+    elif path.endswith("/embeddings"):
+        assert_valid(_with_numbers(body), "CreateEmbeddingResponse")
+    elif path.endswith("/cache/invalidate"):  # entroute's own, as is the next
+        assert set(body) == {"object", "tags"}
+    elif path.endswith("/feedback"):  # entroute's own, in OpenAI's manner
+        assert body["object"] == "entroute.feedback"
+    elif path.endswith("/usage"):  # entroute's own
+        assert body["object"] == "entroute.usage"
+    elif path.endswith("/chat/completions"):
+        assert_valid(body, "CreateChatCompletionResponse")
+    else:
+        assert_valid(_without_nulls(body), "CreateCompletionResponse")
 
 
 class CheckedTransport(httpx.AsyncHTTPTransport):
@@ -134,8 +154,33 @@ def _without(body: Any, name: str) -> Any:
     return [_without(one, name) for one in body] if isinstance(body, list) else body
 
 
+def _choice_without_nulls(choice: dict[str, Any]) -> dict[str, Any]:
+    """Return a choice with a finish reason, and numbers for the first token of an echo."""
+    filled = {**choice, "finish_reason": choice["finish_reason"] or "stop"}
+    told = choice["logprobs"]
+    if told and told["token_logprobs"][:1] == [None]:
+        filled["logprobs"] = {
+            **told,
+            "token_logprobs": [0.0, *told["token_logprobs"][1:]],
+            "top_logprobs": [{}, *told["top_logprobs"][1:]],
+        }
+    return filled
+
+
+def _with_numbers(body: dict[str, Any]) -> dict[str, Any]:
+    """Return embeddings with their base64 read: the specification has the numbers only."""
+    data = []
+    for item in body["data"]:
+        vector = item["embedding"]
+        if isinstance(vector, str):
+            packed = b64decode(vector, validate=True)
+            vector = list(struct.unpack(f"<{len(packed) // 4}f", packed))
+        data.append({**item, "embedding": vector})
+    return {**body, "data": data}
+
+
 def _without_nulls(chunk: dict[str, Any]) -> dict[str, Any]:
     """Return a chunk of a text completion with what only its last one may hold filled in."""
-    choices = [{**c, "finish_reason": c["finish_reason"] or "stop"} for c in chunk["choices"]]
+    choices = [_choice_without_nulls(choice) for choice in chunk["choices"]]
     rest = {key: value for key, value in chunk.items() if key != "usage" or value is not None}
     return {**rest, "choices": choices}

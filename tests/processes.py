@@ -5,7 +5,7 @@ import sys
 from asyncio.subprocess import DEVNULL, PIPE
 from dataclasses import dataclass
 
-from entroute.execution import Execution
+from entroute.execution import Execution, Repeat
 
 START_S = 60.0
 """Seconds that a program gets at least."""
@@ -29,7 +29,9 @@ class OwnProcess:
 
     kept: int = 65_536
 
-    async def run(self, source: str, *, stdin: str = "", wall_s: float = 10.0) -> Execution:
+    async def run(
+        self, source: str, *, stdin: str = "", wall_s: float = 10.0, repeat: Repeat | None = None
+    ) -> Execution:
         """Run a program. See `Sandbox.run`."""
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-I", "-c", source, stdin=DEVNULL, stdout=PIPE, stderr=PIPE

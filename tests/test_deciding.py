@@ -15,7 +15,7 @@ from entroute.feedback.feedback import Origin
 from entroute.loading import load
 from entroute.profile.profile import Profile, write_profile
 from entroute.protocols import Strategy
-from entroute.redis_links import RedisLinks
+from entroute.redis_link.links import RedisLinks
 from entroute.routing.compute_optimal import ComputeOptimal
 from entroute.routing.threshold import Threshold
 from entroute.settings import Settings

@@ -2,17 +2,21 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import count
 from random import Random
 from typing import Any
 
 import pytest
 
+from entroute.cache.parts import CacheParts
+from entroute.cache.stamps import Stamps
 from entroute.decisions import Decision, Load
 from entroute.evidence import Outcome, Trace
 from entroute.gateway import Gateway, Parts
 from entroute.opening import Opener
 from entroute.protocols import Strategy, Tier
 from entroute.spending import BudgetLimits, Price
+from entroute.stores.memory import MemoryStore
 from entroute.strategies.cascade import CascadeConfig
 from entroute.strategies.self_consistency import SelfConsistencyConfig
 from entroute.strategies.single import Single
@@ -51,11 +55,13 @@ class Walk:
 
     tiers: tuple[Tier, ...] = field(default_factory=lambda: (a_tier("small"), a_tier("large")))
     cache: FakeCache | None = field(default_factory=FakeCache)
+    caching: CacheParts | None = None
     decision: Decision | Exception = field(
         default_factory=lambda: Decision("small", "single", "test")
     )
     limits: BudgetLimits = LIMITS
     clock: FakeClock = field(default_factory=FakeClock)
+    strategies: Mapping[str, Strategy] = field(default_factory=lambda: STRATEGIES)
     recorded: Recorded = field(default_factory=Recorded)
     estimator: FakeEstimator = field(default_factory=FakeEstimator)
 
@@ -72,14 +78,22 @@ class Walk:
                 opener=opener,
                 estimator=self.estimator,
                 policy=FakePolicy(self.decision),
-                strategies=STRATEGIES,
-                cache=self.cache,
+                strategies=self.strategies,
+                cache=self._caching(),
                 recorders=(self.recorded,),
                 load=lambda: Load({}),
                 fingerprint="f",
                 clock=self.clock,
             )
         )
+
+    def _caching(self) -> CacheParts | None:
+        """Return the given parts of a cache, else the fake with tags in this process."""
+        if self.caching is not None or self.cache is None:
+            return self.caching
+        tags = count()
+        stamps = Stamps(MemoryStore(2**20, self.clock), 60.0, lambda: str(next(tags)).encode())
+        return CacheParts(self.cache, stamps)
 
     @property
     def small(self) -> FakeBackend:

@@ -9,7 +9,8 @@ import aiohttp
 import pytest
 import pytest_asyncio
 
-from entroute.backends.worker import Timeouts, Worker
+from entroute.backends.http_worker import Timeouts
+from entroute.backends.worker import Worker
 from entroute.protocols import Backend
 from entroute.types import Call, Completion
 from loadtest.spawn import FakeWorker, fake_worker
@@ -26,6 +27,7 @@ UNSCRIPTED: dict[str, Any] = {
     "rules": [],
     "failure": None,
     "healthy": True,
+    "vectors": {},
 }
 
 Connect = Callable[..., Worker]

@@ -1,9 +1,9 @@
-"""Addresses of other servers, as configuration gives them."""
+"""Addresses of other servers, and the keys to them, as configuration gives them."""
 
 from typing import Annotated
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator
+from pydantic import AfterValidator, SecretStr
 
 
 def http_url(url: str) -> str:
@@ -16,7 +16,7 @@ def http_url(url: str) -> str:
     """
     if not url.startswith(("http://", "https://")):
         raise ValueError("must begin with http:// or https://")
-    if "@" in url.split("/")[2]:
+    if "@" in url:  # behind the first slash, too: a password may hold one
         raise ValueError("must not hold a user or password; give the key as api_key")
     if "?" in url or "#" in url:
         raise ValueError("must not hold a query or fragment; give the key as api_key")
@@ -32,3 +32,19 @@ def http_url(url: str) -> str:
 
 HttpUrl = Annotated[str, AfterValidator(http_url)]
 """An HTTP address that may be shown to anyone."""
+
+
+def _sendable(key: SecretStr) -> SecretStr:
+    """Return a key that a header can carry: clients quote one that it cannot in their errors.
+
+    Raises:
+        ValueError: It cannot; the message never quotes it.
+    """
+    text = key.get_secret_value()
+    if not (text.isascii() and text.isprintable()) or text != text.strip():
+        raise ValueError("must be printable ASCII, with no space or line break around it")
+    return key
+
+
+BearerKey = Annotated[SecretStr, AfterValidator(_sendable)]
+"""A key that is sent as `Authorization: Bearer KEY`."""

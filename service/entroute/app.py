@@ -15,10 +15,18 @@ from starlette.types import Scope
 import entroute
 from entroute.api import handlers
 from entroute.api.answering import Answering, new_trace, walks
-from entroute.api.auth import KeyRing, check_key_file
+from entroute.api.auth import KeyRing
+from entroute.api.cache import cache_routes
+from entroute.api.embeddings import Embeddings, embedding_routes
 from entroute.api.feedback import feedback_routes
 from entroute.api.middleware import Edge
+from entroute.api.responses.answers import Responses
+from entroute.api.responses.keeping import ResponseKeeper
+from entroute.api.responses.routes import response_routes
 from entroute.api.routes import answer_routes, model_routes, ops_routes
+from entroute.api.usage import UsageDesk, usage_routes
+from entroute.backends.salting import TenantSalts
+from entroute.cache.executions import KeptExecutions
 from entroute.deciding import deciding, profile_of
 from entroute.fleet import Fleet
 from entroute.gateway import Gateway, Parts, result_of
@@ -27,27 +35,33 @@ from entroute.profile.profile import Profile
 from entroute.protocols import Clock, Strategy, Tier
 from entroute.settings import Settings
 from entroute.strategies.parts import StrategyParts
+from entroute.telemetry.caching import CacheMetrics, ExecutionMetrics
 from entroute.telemetry.feedback import FeedbackMetrics
+from entroute.telemetry.groups import GroupMetrics
+from entroute.telemetry.keys import KeyMetrics
 from entroute.telemetry.logs import RequestLog
 from entroute.telemetry.metrics import Metrics
-from entroute.tools import Tools, built_tools
+from entroute.telemetry.redis import RedisMetrics
+from entroute.telemetry.responses import ResponseMetrics
+from entroute.tenants.keys_file import check_key_file
+from entroute.tenants.refusals import limited_by
+from entroute.tools import Tools, built_tools, check_semantic, kept_answers, known_names
 from entroute.verifiers import build_verifier
 from entroute.verifiers.majority import Majority
 from entroute.verifiers.parts import VerifierParts
 
 
 def check_files(settings: Settings) -> None:
-    """Refuse files that cannot be used with the other settings: keys and the profile.
+    """Refuse files and extras that cannot be used with the other settings, or are missing.
 
     Raises:
         ConfigurationError: A file is wrong; the keys name a tier or strategy that does not exist;
-            the profile is of other models.
+            the profile is of other models; the semantic cache is enabled without its extra.
     """
     profile_of(settings)
-    if settings.auth is not None:
-        tiers = [tier.name for tier in settings.tiers]
-        strategies = [config.kind for config in settings.all_strategies]
-        check_key_file(settings.auth.keys_file, tiers, strategies)
+    check_semantic(settings)
+    if settings.auth is not None and settings.auth.keys_file is not None:
+        check_key_file(settings.auth.keys_file, known_names(settings))
 
 
 def create_app(
@@ -76,9 +90,23 @@ def create_app(
     metrics = Metrics(CollectorRegistry())
     parts = _parts(settings, profile, fleet, tools, metrics, clock, rng)
     gateway = Gateway(parts)
-    metrics.export_in_flight(lambda: gateway.in_flight)
+    embeddings = Embeddings(
+        fleet.embeddings,
+        settings.limits.build(),
+        parts.recorders,
+        clock,
+        allow_fields=settings.allow_fields,
+        salt=_salts(settings),
+    )
+    metrics.export_in_flight(lambda: gateway.in_flight + embeddings.in_flight)
     metrics.registry.register(FeedbackMetrics(tools.feedback))
-    return _application(_Built(settings, fleet, gateway, parts, metrics, tools))
+    if isinstance(tools.programs, KeptExecutions):
+        metrics.registry.register(ExecutionMetrics(tools.programs.counts))
+    metrics.registry.register(RedisMetrics(tools.links))
+    if parts.cache is not None:
+        metrics.registry.register(CacheMetrics(parts.cache.discarded))
+    metrics.registry.register(KeyMetrics(tools.keys))
+    return _application(_Built(settings, fleet, gateway, embeddings, parts, metrics, tools))
 
 
 def _parts(  # noqa: PLR0913, PLR0917 - a composition root composes
@@ -91,27 +119,37 @@ def _parts(  # noqa: PLR0913, PLR0917 - a composition root composes
     rng: random.Random | None,
 ) -> Parts:
     """Return what the walk is made of."""
-    ways = StrategyParts(Majority(tools.symbolic), tools.sandbox)
+    ways = StrategyParts(Majority(tools.symbolic), tools.programs)
     strategies = _strategies(settings, ways)
     decides = deciding(settings, profile, strategies, ways, tools.feedback, clock)
+    decided_by = fingerprint(settings, profile)
     opener = Opener(
         fleet.tiers,
         settings.limits.build(),
         lambda option, run: build_verifier(
-            option, VerifierParts(tools.symbolic, run, tools.sandbox, tools.rewards)
+            option, VerifierParts(tools.symbolic, run, tools.programs, tools.rewards)
         ),
         clock,
         rng or random.Random(),  # noqa: S311 - nothing secret is drawn
+        salt=_salts(settings),
     )
     return Parts(
         opener=opener,
         estimator=decides.estimator,
         policy=decides.policy,
         strategies=strategies,
-        cache=settings.cache.build(clock, tools.links),
-        recorders=(metrics, RequestLog(structlog.get_logger("entroute")), tools.feedback),
+        cache=kept_answers(settings, tools.links, lambda: opener.models, decided_by, clock),
+        recorders=(
+            metrics,
+            RequestLog(structlog.get_logger("entroute")),
+            tools.feedback,
+            tools.limiter,
+            tools.usage,
+            GroupMetrics(metrics.registry, lambda: tools.limiter.leases_held),
+        ),
         load=fleet.load,
-        fingerprint=fingerprint(settings, profile),
+        fingerprint=decided_by,
+        serving=serving(settings),
         clock=clock,
         plans=decides.plans,
     )
@@ -124,6 +162,7 @@ class _Built:
     settings: Settings
     fleet: Fleet
     gateway: Gateway
+    embeddings: Embeddings
     parts: Parts
     metrics: Metrics
     tools: Tools
@@ -138,6 +177,7 @@ def _application(built: _Built) -> FastAPI:
             return
         trace = new_trace(scope, streamed=False)
         trace.error, trace.result = type(error).__name__, result_of(error)
+        trace.limited = limited_by(error)
         trace.finished = built.parts.clock()
         for recorder in built.parts.recorders:
             recorder.record(trace)
@@ -153,16 +193,23 @@ def _application(built: _Built) -> FastAPI:
     app.state.entroute = fleet
     answering = Answering(
         gateway=built.gateway,
-        keys=KeyRing(None) if settings.auth is None else KeyRing.from_file(settings.auth.keys_file),
+        keys=KeyRing(built.tools.keys, time.time),
         models=fleet.models,
         clock=built.parts.clock,
         keep_alive_s=settings.server.keep_alive_s,
         allow_fields=settings.allow_fields,
+        limiter=built.tools.limiter,
     )
     handlers.install(app, failed)
     app.include_router(answer_routes(answering))
-    app.include_router(model_routes(fleet.tiers, answering))
+    app.include_router(response_routes(_responses(built, answering)))
+    app.include_router(embedding_routes(built.embeddings, answering))
+    app.include_router(model_routes(lambda: (*fleet.tiers(), *fleet.embeddings()), answering))
     app.include_router(feedback_routes(built.tools.feedback, answering.admit))
+    cache = built.parts.cache
+    app.include_router(cache_routes(None if cache is None else cache.stamps, answering.admit))
+    told = UsageDesk(built.tools.usage, built.tools.limiter, built.tools.keys)
+    app.include_router(usage_routes(told, answering))
     app.include_router(ops_routes(built.metrics.registry, fleet.not_ready))
     app.add_middleware(
         Edge,
@@ -174,6 +221,14 @@ def _application(built: _Built) -> FastAPI:
     return app
 
 
+def _responses(built: _Built, answering: Answering) -> Responses:
+    """Return what answers `/v1/responses`, its metrics registered."""
+    how = built.settings.responses
+    keeper = ResponseKeeper(built.tools.store, how.ttl_s, how.max_bytes, how.store)
+    built.metrics.registry.register(ResponseMetrics(keeper.counts))
+    return Responses(answering, keeper, time.time)
+
+
 def _lifespan(built: _Built) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
     """Return what opens connections when the server starts and closes them when it stops."""
 
@@ -182,12 +237,23 @@ def _lifespan(built: _Built) -> Callable[[FastAPI], AbstractAsyncContextManager[
         async with AsyncExitStack() as stack:
             await built.tools.start(stack)
             if built.parts.cache is not None:
-                stack.push_async_callback(built.parts.cache.close)
+                stack.push_async_callback(built.parts.cache.answers.close)
+                if (semantic := built.parts.cache.semantic) is not None:
+                    stack.push_async_callback(semantic.close)
+                    await semantic.start()
             await built.fleet.connect(stack, built.metrics.registry)
             stack.push_async_callback(built.gateway.close)
             yield
 
     return lifespan
+
+
+def _salts(settings: Settings) -> Callable[[str], str]:
+    """Return what keeps tenants' prefix caches apart; without keys there is one tenant only."""
+    if settings.auth is None:
+        return lambda _: ""
+    key = settings.auth.cache_salt_key
+    return TenantSalts("" if key is None else key.get_secret_value())
 
 
 def _strategies(settings: Settings, parts: StrategyParts) -> dict[str, Strategy]:
@@ -198,11 +264,18 @@ def fingerprint(settings: Settings, profile: Profile | None) -> str:
     """Return a digest of everything configured, or a default, that can change an answer."""
     how = settings.model_dump_json(include={"difficulty", "policy", "limits", "sandbox", "rewards"})
     ways = [config.model_dump_json() for config in settings.all_strategies]
+    known = "" if profile is None else profile.digest
+    return _digest(entroute.__version__, how, *ways, serving(settings), known)
+
+
+def serving(settings: Settings) -> str:
+    """Return a digest of all that is configured of the tiers and can change a sample of theirs."""
     hosting: dict[str, bool | set[str]] = {
         **dict.fromkeys(("workers", "price", "balancer"), True),
         "engine": {"port", "threads", "slots", "python"},
     }
-    what = [tier.model_dump_json(exclude=hosting) for tier in settings.tiers]
-    known = "" if profile is None else profile.digest
-    parts = "\n".join([entroute.__version__, how, *ways, *what, known])
-    return hashlib.blake2b(parts.encode(), digest_size=8).hexdigest()
+    return _digest(*(tier.model_dump_json(exclude=hosting) for tier in settings.tiers))
+
+
+def _digest(*parts: str) -> str:
+    return hashlib.blake2b("\n".join(parts).encode(), digest_size=8).hexdigest()

@@ -1,4 +1,7 @@
-"""Reading what other servers answer, no more of it than is sensible."""
+"""Reading what other servers answer, no more of it than is sensible, and not our own secrets."""
+
+from base64 import b64encode
+from urllib.parse import quote
 
 import httpx
 
@@ -25,3 +28,27 @@ async def read_body(response: httpx.Response, most: int) -> bytes:
         if len(read) > most:
             raise ValueError("the answer is too large")
     return bytes(read)
+
+
+class Concealing:
+    """Takes a secret out of others' words: a server may repeat the key that it was sent.
+
+    Args:
+        secret: What must not be told, "" for nothing.
+    """
+
+    def __init__(self, secret: str) -> None:
+        raw, sent = secret.encode(), f"Bearer {secret}".encode()
+        forms = {raw, quote(secret, safe="").encode(), b64encode(raw), b64encode(sent)}
+        # The longest first: a form may be a part of another one.
+        self._forms = sorted(forms, key=len, reverse=True) if secret else []
+
+    def bytes(self, said: bytes) -> bytes:
+        """Return what was said, without the secret."""
+        for form in self._forms:
+            said = said.replace(form, b"[api_key]")
+        return said
+
+    def text(self, said: str) -> str:
+        """Return what was said, without the secret."""
+        return self.bytes(said.encode(errors="replace")).decode(errors="replace")

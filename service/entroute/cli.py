@@ -1,4 +1,4 @@
-"""The command line: `entroute serve | check | sandbox | models`, and the offline commands."""
+"""The command line: `entroute serve | check | sandbox | models | keys`, and offline commands."""
 
 import asyncio
 import os
@@ -34,7 +34,9 @@ from entroute.serving import listening, try_out
 from entroute.serving import serve as run_server
 from entroute.settings import LOOPBACK, Settings
 from entroute.telemetry.logs import configure_logs
+from entroute.tenants.commands import keys
 from entroute.tier_settings import TierSettings
+from entroute.tools import key_place
 
 OFFLINE = ("bank", "calibrate", "replay", "route-eval")
 """Commands that take the extra `learning`."""
@@ -53,6 +55,7 @@ app = typer.Typer(
 )
 models = typer.Typer(help="Weights of the embedded models.", no_args_is_help=True)
 app.add_typer(models, name="models")
+app.add_typer(keys, name="keys", context_settings={"obj": lambda c: key_place(load(c, os.environ))})
 
 ConfigOption = Annotated[
     Path | None,
@@ -157,7 +160,7 @@ def models_pull(
         raise ConfigurationError(f"no model is named {', '.join(unknown)}; known models: {known}")
     with _interruptible(), _progress(Console(stderr=True)) as progress:
         weights = Weights(default_directory(), _Bars(progress))
-        paths = [weights.resolve(name) for name in wanted]
+        paths = [weights.pull(model) for model in CATALOGUE if model.name in wanted]
     for path in paths:
         print(path)
 

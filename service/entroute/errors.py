@@ -5,15 +5,19 @@
     ├── WeightsError             model weights are missing, damaged or cannot be fetched
     ├── EngineError              a local engine could not be started, or died
     ├── StoreUnavailable         shared state cannot be had in its budget; go on without
-    ├── CacheUnavailable         the cache cannot answer in its budget; treat it as a miss
+    │   └── WrongKind            a key holds what somebody else put there
+    ├── KeysUnavailable          503: no API keys could be read yet; nobody is told apart
     ├── RequestError             the client's request; `param` names the field
     │   ├── InvalidRequest       400
     │   │   └── ContextLengthExceeded
     │   ├── AuthenticationFailed 401
     │   ├── PermissionDenied     403
     │   ├── NotFound             404
+    │   ├── RateLimitExceeded    429: a limit of the API key is used up for a moment
+    │   │   └── InsufficientQuota    for the rest of the month
     │   ├── RequestTooLarge      413
     │   └── HeadersTooLarge      431
+    ├── LimitsUnavailable        nobody can say what is left of an API key's limits
     ├── BudgetExhausted          a hard limit of this request is spent; `limit` names it
     ├── DeadlineExceeded         time is up and there is no candidate to return
     ├── WorkerRejected           a worker found the client's request wrong (4xx), in its words
@@ -54,8 +58,12 @@ class StoreUnavailable(EntrouteError):
     """Shared state cannot be read or written within its budget."""
 
 
-class CacheUnavailable(EntrouteError):
-    """The cache cannot answer within its budget."""
+class WrongKind(StoreUnavailable):
+    """A key holds a value of another kind than the one asked for: somebody else put it there."""
+
+
+class KeysUnavailable(EntrouteError):
+    """The API keys cannot be read yet, so nobody can be told from a stranger."""
 
 
 class SandboxUnavailable(EntrouteError):
@@ -87,7 +95,7 @@ class ContextLengthExceeded(InvalidRequest):
 
 
 class AuthenticationFailed(RequestError):
-    """The API key is missing or unknown."""
+    """The API key is missing, unknown or expired."""
 
 
 class PermissionDenied(RequestError):
@@ -98,12 +106,39 @@ class NotFound(RequestError):
     """The model or the path does not exist."""
 
 
+class RateLimitExceeded(RequestError):
+    """A limit of the API key is used up.
+
+    Attributes:
+        rate: The limit, such as `tokens_per_minute`.
+        dimension: What it is of, OpenAI's type: requests, tokens or cost.
+        retry_after_s: Seconds after which there is room again, at the latest.
+    """
+
+    def __init__(self, message: str, *, rate: str, dimension: str, retry_after_s: int) -> None:
+        super().__init__(message)
+        self.rate = rate
+        self.dimension = dimension
+        self.retry_after_s = retry_after_s
+
+
+class InsufficientQuota(RateLimitExceeded):
+    """A limit of the API key is used up for the rest of the month."""
+
+
 class RequestTooLarge(RequestError):
     """The body is larger than the server accepts."""
 
 
 class HeadersTooLarge(RequestError):
     """The headers are larger than the server accepts."""
+
+
+class LimitsUnavailable(EntrouteError):
+    """What is left of an API key's limits cannot be known, and nothing is let in without."""
+
+    def __init__(self) -> None:
+        super().__init__("What is left of your key's limits cannot be known now; retry later.")
 
 
 Limit = Literal["max_calls", "max_generated_tokens", "max_cost_usd", "deadline"]

@@ -3,13 +3,13 @@
 Times are seconds, log-probabilities natural, scores and probabilities in [0, 1].
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
 from entroute.decisions import Decision, Estimate
 from entroute.errors import Limit
-from entroute.spending import Charge, Usage
+from entroute.spending import Charge, Reservation, Usage
 from entroute.types import Completion, Principal
 
 StopReason = Literal[
@@ -141,20 +141,43 @@ class Outcome:
         return sum((charge.usage for charge in self.charges), Usage())
 
 
+@dataclass(frozen=True, slots=True)
+class Likeness:
+    """What a look for an answer of the same meaning found.
+
+    Attributes:
+        result: hit; miss (nothing alike enough, or its answer is gone); guarded (a guard refused
+            the most similar one, and no other was taken); error (index or model failed or were too
+            slow); ineligible (the request may not be answered by meaning).
+        similarity: Cosine of the question that was taken, else of the most similar, in [-1, 1];
+            None where nothing was compared.
+        guard: The guard that refused, "" where none did.
+    """
+
+    result: Literal["hit", "miss", "guarded", "error", "ineligible"]
+    similarity: float | None = None
+    guard: str = ""
+
+
 @dataclass(slots=True)
 class Trace:
     """The story of one request, written as it happens and recorded once.
 
     Attributes:
         request_id: As the client sees it.
-        endpoint: chat or completions.
+        endpoint: chat, completions, responses, embeddings or other.
         started: Monotonic seconds at arrival.
         streamed: Whether the client asked for a stream.
         tenant: Who asked.
         key: Id of the API key that asked, "" where none is asked for.
         group: Name under which metrics show the key.
         cache: What the cache had.
+        likeness: What was found by meaning, None where it was not looked for.
         shared: Whether the answer is that of an identical request in flight.
+        samples: What was kept of earlier runs of the prompt, None where none was looked for.
+        resumed: Calls that those runs had made already.
+        resumed_tokens: Prompt and completion tokens of those, which this run did not spend.
+        waited_out: Whether it waited for another gateway's answer until it had no more time to.
         estimate: Step 2.
         decision: Step 3.
         outcome: Step 4.
@@ -170,6 +193,8 @@ class Trace:
         finished: Monotonic seconds at the end for the client, or None while it runs.
         last_piece: Monotonic seconds of the latest piece.
         open_parts: Parts still running: the client's reading and the spending.
+        limited: The limit of its key that refused it, or None.
+        reservation: What its key's limits have set aside for it, None for a key without limits.
     """
 
     request_id: str
@@ -180,7 +205,12 @@ class Trace:
     key: str = ""
     group: str = ""
     cache: CacheResult | None = None
+    likeness: Likeness | None = None
     shared: bool = False
+    samples: Literal["hit", "miss", "error"] | None = None
+    resumed: int = 0
+    resumed_tokens: int = 0
+    waited_out: bool = False
     estimate: Estimate | None = None
     decision: Decision | None = None
     outcome: Outcome | None = None
@@ -196,6 +226,8 @@ class Trace:
     finished: float | None = None
     last_piece: float = 0.0
     open_parts: int = 0
+    limited: str | None = None
+    reservation: Reservation | None = None
 
     def asked_by(self, principal: Principal) -> None:
         """Note who asks."""
@@ -208,6 +240,13 @@ class Trace:
         else:
             self.gaps_s.append(now - self.last_piece)
         self.last_piece = now
+
+    def note_resumed(self, completions: Sequence[Completion]) -> None:
+        """Note the calls that earlier runs of the prompt had made already."""
+        self.resumed = len(completions)
+        self.resumed_tokens = sum(
+            c.usage.prompt_tokens + c.usage.completion_tokens for c in completions
+        )
 
     def degrade(self, part: str) -> None:
         """Note once that a part failed or was left out."""

@@ -28,3 +28,23 @@ class Execution:
     def ok(self) -> bool:
         """Whether it ran to its very end."""
         return self.status == "ok"
+
+
+@dataclass(frozen=True, slots=True)
+class Repeat:
+    """Who may be given the result of a run again; without one a program is always run.
+
+    Attributes:
+        tenant: Whose program it is; nobody else is.
+        nonce: A word in source and output that is of one run alone, "" for none.
+        fresh: Whether it is run all the same, and its result kept in place of an older one.
+    """
+
+    tenant: str
+    nonce: str = ""
+    fresh: bool = False
+
+    @staticmethod
+    def of(tenant: str, cache: str, nonce: str = "") -> "Repeat | None":
+        """Return it for a client's cache option; None for one that bypasses what is kept."""
+        return None if cache == "bypass" else Repeat(tenant, nonce, fresh=cache == "refresh")

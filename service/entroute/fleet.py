@@ -7,24 +7,33 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
+from typing import TypeVar
 
 import aiohttp
 import httpx
 from prometheus_client import CollectorRegistry
 
 from entroute.backends.balancing import build_balancer
+from entroute.backends.embedding import EmbeddingPool, EmbeddingWorker
+from entroute.backends.embedding_tier import EmbeddingTier
+from entroute.backends.filling_in import FillingIn
 from entroute.backends.health import HealthSweeps
+from entroute.backends.http_worker import HttpWorker
 from entroute.backends.pool import Pool
+from entroute.backends.wire import VLLM
 from entroute.backends.worker import Worker
 from entroute.decisions import Load
 from entroute.embedded.engine import Engine
 from entroute.errors import ConfigurationError
 from entroute.protocols import Clock, Tier
 from entroute.settings import Settings
+from entroute.spending import Price
 from entroute.telemetry.gauges import WorkerGauges
-from entroute.tier_settings import TierSettings, WorkerSettings
+from entroute.tier_settings import EmbeddingSettings, TierSettings, WorkerSettings
 
 _IDLE_CONNECTION_S = 3.0  # below the 5 s after which uvicorn and llama.cpp close idle ones
+
+W = TypeVar("W", bound=HttpWorker)
 
 
 class Fleet:
@@ -63,6 +72,7 @@ class Fleet:
         )
         self.models = {tier.name: tier.model for tier in self._ready_made or self._configured}
         self._pools: list[Pool] = []
+        self._embedding_pools: list[EmbeddingPool] = []
         self._sweeps: HealthSweeps | None = None
 
     def tiers(self) -> tuple[Tier, ...]:
@@ -72,6 +82,15 @@ class Fleet:
         return tuple(
             _tier(settings, pool)
             for settings, pool in zip(self._configured, self._pools, strict=False)
+        )
+
+    def embeddings(self) -> tuple[EmbeddingTier, ...]:
+        """Return all tiers that embed, as they are configured; none before `connect`."""
+        return tuple(
+            _embedding_tier(settings, pool)
+            for settings, pool in zip(
+                self._settings.embeddings, self._embedding_pools, strict=False
+            )
         )
 
     def load(self) -> Load:
@@ -93,10 +112,14 @@ class Fleet:
         session = await stack.enter_async_context(_session(self._settings))
         client = await stack.enter_async_context(httpx.AsyncClient(trust_env=False))
         self._pools = [self._pool(tier, session) for tier in self._configured]
-        registry.register(WorkerGauges(self._pools))
+        self._embedding_pools = [
+            self._embedding_pool(tier, session) for tier in self._settings.embeddings
+        ]
+        pools: list[Pool | EmbeddingPool] = [*self._pools, *self._embedding_pools]
+        registry.register(WorkerGauges(pools))
         health = self._settings.health
         self._sweeps = HealthSweeps(
-            self._pools,
+            pools,
             client,
             self._clock,
             interval_s=health.interval_s,
@@ -106,8 +129,25 @@ class Fleet:
         stack.push_async_callback(self._sweeps.stop)
 
     def _pool(self, tier: TierSettings, session: aiohttp.ClientSession) -> Pool:
-        workers = [
-            Worker(
+        workers = self._workers(Worker, tier, session)
+        attempts = self._settings.retries.attempts
+        return Pool(tier.name, workers, build_balancer(tier.balancer), attempts=attempts)
+
+    def _embedding_pool(
+        self, tier: EmbeddingSettings, session: aiohttp.ClientSession
+    ) -> EmbeddingPool:
+        workers = self._workers(EmbeddingWorker, tier, session)
+        attempts = self._settings.retries.attempts
+        return EmbeddingPool(tier.name, workers, build_balancer(tier.balancer), attempts=attempts)
+
+    def _workers(
+        self,
+        kind: type[W],
+        tier: TierSettings | EmbeddingSettings,
+        session: aiohttp.ClientSession,
+    ) -> list[W]:
+        return [
+            kind(
                 worker.url,
                 model=tier.model,
                 tier=tier.name,
@@ -118,23 +158,36 @@ class Fleet:
             )
             for worker in tier.workers
         ]
-        attempts = self._settings.retries.attempts
-        return Pool(tier.name, workers, build_balancer(tier.balancer), attempts=attempts)
 
 
 def _tier(settings: TierSettings, pool: Pool) -> Tier:
     engine = settings.engine
     declared = settings.context_length or (None if engine is None else engine.context_length)
+    tokens = settings.fill_in_middle
     return Tier(
         name=settings.name,
         model=settings.model,
-        backend=pool,
+        backend=pool if tokens is None else FillingIn(pool, tokens.build()),
         price=settings.price.build(),
         context_length=declared or pool.context_length,
         vision=settings.vision,
         tools=settings.tools,
         available=pool.available,
         continues=_continues(pool) if settings.continues is None else settings.continues,
+        fills=tokens is not None or settings.suffix == "native",
+        echoes=_echoes(pool),
+    )
+
+
+def _embedding_tier(settings: EmbeddingSettings, pool: EmbeddingPool) -> EmbeddingTier:
+    return EmbeddingTier(
+        name=settings.name,
+        model=settings.model,
+        pool=pool,
+        price=Price(prompt=settings.price.prompt),
+        dimensions=settings.dimensions,
+        max_inputs=settings.max_inputs,
+        context_length=settings.context_length or pool.context_length,
     )
 
 
@@ -142,6 +195,12 @@ def _continues(pool: Pool) -> bool:
     """Whether every worker that may be called, or was asked before, goes on with an answer."""
     known = [m.worker.continues for m in pool.members if m.healthy or m.worker.engine]
     return bool(known) and all(known)
+
+
+def _echoes(pool: Pool) -> bool:
+    """Whether every worker that may be called, or was asked before, echoes a prompt itself."""
+    known = [m.worker.engine for m in pool.members if m.healthy or m.worker.engine]
+    return bool(known) and all(engine == VLLM for engine in known)
 
 
 def _session(settings: Settings) -> aiohttp.ClientSession:

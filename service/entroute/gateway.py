@@ -12,17 +12,18 @@ A client that leaves closes the generator it reads, which cancels whatever is up
 
 from asyncio import CancelledError
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import aclosing
+from contextlib import AbstractAsyncContextManager, aclosing, nullcontext
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
+from entroute.cache.making import Asked
+from entroute.cache.parts import CacheParts
 from entroute.cache.seen import Seen
 from entroute.decisions import Decision, Estimate, Load
 from entroute.errors import BudgetExhausted, DeadlineExceeded, RequestError, WorkerRejected
 from entroute.evidence import Outcome, Result, Trace
 from entroute.opening import Ask, Opener
 from entroute.protocols import (
-    Cache,
     Clock,
     Estimator,
     OutcomeStream,
@@ -31,7 +32,7 @@ from entroute.protocols import (
     Strategy,
     Streams,
 )
-from entroute.routing.plans import pinned_decision, usable_tiers
+from entroute.routing.plans import pinned_decision, refuse_echo, usable_tiers
 from entroute.strategies.base import outcome_of
 from entroute.types import Delta
 from entroute.verifiers.symbolic import as_one_caller
@@ -55,10 +56,11 @@ class Parts:
         policy: Step 3.
         strategies: Step 4, by name.
         plans: The strategies of the profile's plans, each with thresholds of its own, by plan.
-        cache: Steps 1 and 5, None for no cache.
+        cache: What steps 1 and 5 are made of, None for no cache.
         recorders: Step 6.
         load: Reads the tiers' load.
         fingerprint: Of everything configured that can change an answer.
+        serving: The same of the tiers alone: of what can change a sample.
         clock: Monotonic seconds.
     """
 
@@ -66,12 +68,13 @@ class Parts:
     estimator: Estimator
     policy: Policy
     strategies: Mapping[str, Strategy]
-    cache: Cache | None
+    cache: CacheParts | None
     recorders: Sequence[Recorder]
     load: Callable[[], Load]
     fingerprint: str
     clock: Clock
     plans: Mapping[str, Strategy] = field(default_factory=dict)
+    serving: str = ""
 
     def strategy(self, decision: Decision) -> Strategy:
         """Return what spends by a decision."""
@@ -140,8 +143,16 @@ class Gateway:
 
     def _answer(self, ask: Ask) -> OutcomeStream:
         """1 cache and 5 cache, around everything that spends."""
+        deadline = self._parts.opener.deadline(ask)
         return self._seen.stream(
-            ask.request, ask.options, ask.principal, ask.trace, lambda: self._spend(ask)
+            Asked(
+                ask.request,
+                ask.options,
+                ask.principal,
+                ask.trace,
+                deadline,
+                lambda: self._spend(ask),
+            )
         )
 
     async def _spend(self, ask: Ask) -> OutcomeStream:
@@ -150,23 +161,30 @@ class Gateway:
         run = self._parts.opener.open(ask)
         self._begin(trace)
         try:
-            trace.decision = await self._decide(run)
-            for part in trace.decision.degraded:
-                trace.degrade(part)
-            strategy = self._parts.strategy(trace.decision)
-            if trace.streamed and isinstance(strategy, Streams):
-                async with aclosing(strategy.stream(run)) as items:
-                    async for item in items:
-                        yield self._charged(run, item) if isinstance(item, Outcome) else item
-            else:
-                with as_one_caller():  # whatever tasks it begins to compare formulas
-                    outcome = await strategy.run(run)
-                yield self._charged(run, outcome)
+            async with self._resuming(run):
+                trace.decision = await self._decide(run)
+                for part in trace.decision.degraded:
+                    trace.degrade(part)
+                strategy = self._parts.strategy(trace.decision)
+                if trace.streamed and isinstance(strategy, Streams):
+                    async with aclosing(strategy.stream(run)) as items:
+                        async for item in items:
+                            yield self._charged(run, item) if isinstance(item, Outcome) else item
+                else:
+                    with as_one_caller():  # whatever tasks it begins to compare formulas
+                        outcome = await strategy.run(run)
+                    yield self._charged(run, outcome)
         finally:
             await run.close()
             trace.exhausted = run.ledger.exhausted
             trace.charges = run.ledger.charges
+            trace.note_resumed(run.ledger.resumed)
             self._end(trace)
+
+    def _resuming(self, run: Run) -> AbstractAsyncContextManager[None]:
+        """What earlier runs of the prompt have made, and what this one makes for later ones."""
+        samples = None if self._parts.cache is None else self._parts.cache.samples
+        return nullcontext() if samples is None else samples.resuming(run, self._parts.serving)
 
     async def _decide(self, run: Run) -> Decision:
         """2 difficulty and 3 routing; a request that names tier or strategy decides itself."""
@@ -175,6 +193,7 @@ class Gateway:
             return pinned_decision(run, run.tier(run.pinned), parts.strategies)
         if run.options.strategy is not None:
             return pinned_decision(run, usable_tiers(run)[0], parts.strategies)
+        refuse_echo(run, "")  # a policy may spend on more than one answer
         estimate: Estimate = await parts.estimator.estimate(run)
         trace.estimate = estimate
         return parts.policy.decide(run, estimate, parts.load())

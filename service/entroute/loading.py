@@ -14,18 +14,27 @@ from entroute.settings import Settings, with_default_kinds
 PREFIX = "ENTROUTE_"
 SEPARATOR = "__"
 
+_FILL_IN_MIDDLE = {
+    "prefix": "<|fim_prefix|>",
+    "suffix": "<|fim_suffix|>",
+    "middle": "<|fim_middle|>",
+}
+"""Of Qwen2.5-Coder."""
+
 EMBEDDED: Mapping[str, Any] = {
     "tiers": [
         {
             "name": "small",
             "model": "qwen2.5-coder-0.5b",
             "engine": {"kind": "llamacpp", "gguf": "qwen2.5-coder-0.5b-instruct"},
+            "fill_in_middle": _FILL_IN_MIDDLE,
             "price": {"prompt": 0.05, "completion": 0.10},
         },
         {
             "name": "large",
             "model": "qwen2.5-coder-1.5b",
             "engine": {"kind": "llamacpp", "gguf": "qwen2.5-coder-1.5b-instruct"},
+            "fill_in_middle": _FILL_IN_MIDDLE,
             "price": {"prompt": 0.15, "completion": 0.30},
         },
     ],

@@ -42,18 +42,21 @@ class Opener:
         judge: Builds the verifier that a request describes, for its run.
         clock: Monotonic seconds.
         rng: Source of every random choice.
+        salt: Makes what keeps a tenant's prefix caches on the workers apart, "" for nothing.
 
     Raises:
         ConfigurationError: A limit that must be set is not.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what every run is opened with
         self,
         tiers: Callable[[], tuple[Tier, ...]],
         limits: BudgetLimits,
         judge: Callable[[Mapping[str, Any], Run], Verifier],
         clock: Clock,
         rng: Random,
+        *,
+        salt: Callable[[str], str] = lambda _: "",
     ) -> None:
         if (
             limits.max_calls is None
@@ -68,6 +71,7 @@ class Opener:
         self._judge = judge
         self._clock = clock
         self._rng = rng
+        self._salt = salt
 
     @property
     def models(self) -> tuple[str, ...]:
@@ -92,12 +96,15 @@ class Opener:
             )
         ledger = Ledger(self._budget(ask), {tier.name: tier.price for tier in tiers}, self._clock)
         stopwatch = Stopwatch(ask.trace, self._clock)
+        salt = self._salt(ask.principal.tenant)
         option = ask.options.verifier
         run = Run(
             request=ask.request,
             options=ask.options,
             principal=ask.principal,
-            tiers=tuple(replace(t, backend=Metered(t.backend, ledger, stopwatch)) for t in usable),
+            tiers=tuple(
+                replace(t, backend=Metered(t.backend, ledger, stopwatch, salt)) for t in usable
+            ),
             ledger=ledger,
             trace=ask.trace,
             clock=self._clock,
@@ -108,14 +115,13 @@ class Opener:
             run.verifier = self._judge(option, run)
         return run
 
+    def deadline(self, ask: Ask) -> float:
+        """Return when a request must be answered, in monotonic seconds."""
+        return self._budget(ask).deadline
+
     def _budget(self, ask: Ask) -> Budget:
         limits = self._limits.capped(ask.principal.limits).capped(ask.options.limits)
-        return Budget(
-            max_calls=limits.max_calls or 1,
-            max_generated_tokens=limits.max_generated_tokens or 1,
-            deadline=ask.trace.started + (limits.deadline_s or 0.0),
-            max_cost_usd=limits.max_cost_usd,
-        )
+        return limits.budget(ask.trace.started)
 
 
 def _pinned(model: str, tiers: tuple[Tier, ...]) -> str | None:

@@ -1,6 +1,6 @@
 """Every seam on one page, one verb each; and `Run`, what a request carries through the walk."""
 
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from random import Random
 from typing import Any, Protocol, runtime_checkable
@@ -9,10 +9,10 @@ from entroute.calls import CallStream, Head
 from entroute.decisions import Decision, Estimate, Load
 from entroute.errors import ConfigurationError
 from entroute.evidence import Outcome, Refusal, Trace, Verdict
-from entroute.execution import Execution
+from entroute.execution import Execution, Repeat
 from entroute.ledger import Ledger
 from entroute.spending import Price, Purpose
-from entroute.types import Call, ChatRequest, Completion, Delta, Options, Principal
+from entroute.types import EMPTY, Call, ChatRequest, Completion, Delta, Options, Principal
 
 Clock = Callable[[], float]
 """Monotonic seconds."""
@@ -35,11 +35,7 @@ class Backend(Protocol):
         ...
 
     def stream(self, call: Call) -> CallStream:
-        """Answer piece by piece; closing the generator cancels the call upstream.
-
-        Raises:
-            CallFailed, WorkerRejected, DeadlineExceeded: As `complete`.
-        """
+        """Answer piece by piece; closing it cancels the call upstream; raises as `complete`."""
         ...
 
 
@@ -50,12 +46,12 @@ class Cache(Protocol):
         """Return the stored outcome or None.
 
         Raises:
-            CacheUnavailable: The store cannot answer within its budget.
+            StoreUnavailable: The store cannot answer within its budget.
         """
         ...
 
-    async def put(self, key: str, outcome: Outcome) -> None:
-        """Store an outcome; raises as `get`."""
+    async def put(self, key: str, outcome: Outcome, stamps: Mapping[str, str] = EMPTY) -> bool:
+        """Store an outcome with the stamps of its tags; return whether; raises as `get`."""
         ...
 
     async def close(self) -> None:
@@ -75,11 +71,7 @@ class Policy(Protocol):
     """Picks tier and strategy; pure."""
 
     def decide(self, run: "Run", estimate: Estimate, load: Load) -> Decision:
-        """Return what to spend.
-
-        Raises:
-            TierUnavailable: No tier that may be used has a worker.
-        """
+        """Return what to spend; raises TierUnavailable where no tier has a worker."""
         ...
 
 
@@ -96,11 +88,7 @@ class Strategy(Protocol):
         ...
 
     async def run(self, run: "Run") -> Outcome:
-        """Return the answer and its evidence.
-
-        Raises:
-            CallFailed, WorkerRejected, BudgetExhausted, DeadlineExceeded: No answer is left.
-        """
+        """Return the answer and its evidence; raises as `Backend.complete`, or BudgetExhausted."""
         ...
 
 
@@ -146,7 +134,9 @@ class Verifier(Protocol):
 class Sandbox(Protocol):
     """Runs programs that a model wrote where they can do no harm."""
 
-    async def run(self, source: str, *, stdin: str = "", wall_s: float = 10.0) -> Execution:
+    async def run(
+        self, source: str, *, stdin: str = "", wall_s: float = 10.0, repeat: Repeat | None = None
+    ) -> Execution:
         """Run Python source to its end, for `wall_s` seconds at most; its failure is no error.
 
         Raises:
@@ -186,6 +176,8 @@ class Tier:
         tools: Whether it takes tools.
         available: Whether it has a worker that can be called.
         continues: Whether its workers can go on with a partial answer.
+        fills: Whether it can fill in before a suffix.
+        echoes: Whether its workers tell the log-probabilities of a prompt.
     """
 
     name: str
@@ -197,10 +189,17 @@ class Tier:
     tools: bool = True
     available: bool = True
     continues: bool = False
+    fills: bool = False
+    echoes: bool = False
 
     def fits(self, request: ChatRequest) -> bool:
         """Whether the tier declares what the request needs."""
-        return (self.vision or not request.has_images) and (self.tools or not request.has_tools)
+        return (
+            (self.vision or not request.has_images)
+            and (self.tools or not request.has_tools)
+            and (self.fills or request.suffix is None)
+            and (self.echoes or not request.reads_prompt)
+        )
 
 
 @dataclass(slots=True)

@@ -5,11 +5,11 @@ from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from entroute.backends.worker import Timeouts
-from entroute.budgeted_redis import RedisUrl
+from entroute.backends.http_worker import Timeouts
 from entroute.cache import CacheConfig, MemoryCacheConfig, RedisCacheConfig
 from entroute.difficulty import ChainConfig, DifficultyConfig
 from entroute.feedback import FeedbackConfig, MemoryFeedbackConfig
+from entroute.redis_link.budgeted import RedisUrl
 from entroute.routing import PolicyConfig, StaticConfig, ThresholdConfig
 from entroute.sandbox import SandboxConfig
 from entroute.spending import BudgetLimits
@@ -20,7 +20,8 @@ from entroute.strategies import (
     StrategyConfig,
 )
 from entroute.strategies.cascade import CascadeConfig
-from entroute.tier_settings import TierSettings
+from entroute.tenants.auth_settings import AuthSettings
+from entroute.tier_settings import EmbeddingSettings, TierSettings
 from entroute.verifiers.reward_endpoint import RewardEndpoint
 
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
@@ -108,10 +109,21 @@ class RedisSettings(_Strict):
     )
 
 
-class AuthSettings(_Strict):
-    """Who may ask."""
+class ResponsesSettings(_Strict):
+    """Responses of `/v1/responses` that clients may read again and go on from."""
 
-    keys_file: Path = Field(description="YAML file of API keys, hashed; see the operations page.")
+    store: bool = Field(
+        default=True, description="Keep responses; without, all are as if sent with store: false."
+    )
+    ttl_s: float = Field(
+        default=30 * 24 * 3600.0, gt=0, description="Seconds that a response is kept."
+    )
+    max_bytes: int = Field(
+        default=1024 * 1024,
+        ge=1024,
+        le=64 * 1024 * 1024,
+        description="Largest response that is kept, with the whole conversation before it.",
+    )
 
 
 def with_default_kinds(data: Any) -> Any:
@@ -152,6 +164,9 @@ class Settings(_Strict):
 
     server: ServerSettings = Field(default=ServerSettings(), description="The HTTP server.")
     tiers: tuple[TierSettings, ...] = Field(min_length=1, description="Tiers, cheapest first.")
+    embeddings: tuple[EmbeddingSettings, ...] = Field(
+        default=(), description="Tiers that embed, the first of them for `auto`."
+    )
     redis: RedisSettings | None = Field(
         default=None,
         description="The Redis that gateways share; the cache's when left out and that is one.",
@@ -166,6 +181,9 @@ class Settings(_Strict):
     )
     feedback: FeedbackConfig = Field(
         default=MemoryFeedbackConfig(), description="Where outcome labels are kept."
+    )
+    responses: ResponsesSettings = Field(
+        default=ResponsesSettings(), description="Responses that are kept."
     )
     strategies: tuple[StrategyConfig, ...] = Field(
         default=(), description="Strategies with other than their default settings."
@@ -209,7 +227,8 @@ class Settings(_Strict):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        names = [name for tier in self.tiers for name in {tier.name, tier.model}]
+        tiers: list[TierSettings | EmbeddingSettings] = [*self.tiers, *self.embeddings]
+        names = [name for tier in tiers for name in {tier.name, tier.model}]
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
             raise ValueError(f"tiers: {', '.join(twice)} names more than one tier or model")
@@ -219,6 +238,8 @@ class Settings(_Strict):
         rewards = [reward.name for reward in self.rewards]
         if len(set(rewards)) < len(rewards):
             raise ValueError("rewards: a name is given twice")
+        if self.auth is not None and self.auth.keys == "redis" and self.shared_redis is None:
+            raise ValueError("auth.keys: redis needs the address of a Redis; set redis.url")
         self._check_policy()
         self._check_thresholds()
         if self.server.host not in LOOPBACK and not (
@@ -226,7 +247,7 @@ class Settings(_Strict):
         ):
             raise ValueError(
                 f"server.host: {self.server.host} is reachable from other machines and no auth is "
-                "configured; set auth.keys_file, or server.allow_unauthenticated: true"
+                "configured; set auth.keys_file or auth.keys, or server.allow_unauthenticated: true"
             )
         return self
 

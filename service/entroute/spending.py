@@ -35,11 +35,58 @@ class BudgetLimits:
             _least(self.max_cost_usd, other.max_cost_usd),
         )
 
+    def budget(self, started: float) -> "Budget":
+        """Return the budget of a request that arrived at `started` (monotonic seconds)."""
+        return Budget(
+            max_calls=self.max_calls or 1,
+            max_generated_tokens=self.max_generated_tokens or 1,
+            deadline=started + (self.deadline_s or 0.0),
+            max_cost_usd=self.max_cost_usd,
+        )
+
 
 def _least(a: Any, b: Any) -> Any:
     if a is None or b is None:
         return b if a is None else a
     return min(a, b)
+
+
+@dataclass(frozen=True, slots=True)
+class RateLimits:
+    """What one API key may use a minute and a calendar month (UTC); None is no limit.
+
+    Attributes:
+        requests_per_minute: Requests, at least 1.
+        tokens_per_minute: Prompt and completion tokens of all calls, at least 1.
+        cost_per_minute_usd: Dollars, above 0.
+        requests_per_month: As a minute's.
+        tokens_per_month: As a minute's.
+        cost_per_month_usd: As a minute's.
+    """
+
+    requests_per_minute: int | None = None
+    tokens_per_minute: int | None = None
+    cost_per_minute_usd: float | None = None
+    requests_per_month: int | None = None
+    tokens_per_month: int | None = None
+    cost_per_month_usd: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Reservation:
+    """What one request was let in with, until it is known what it spent.
+
+    Attributes:
+        key: Id of the API key that it is charged to.
+        number: Which of the gateway's reservations.
+        starts: Begin of the minute and of the month that let it in, ms since the epoch.
+        amounts: By window: requests, tokens and micro-dollars set aside.
+    """
+
+    key: str
+    number: int
+    starts: tuple[int, ...]
+    amounts: tuple[tuple[int, ...], ...]
 
 
 @dataclass(frozen=True, slots=True)

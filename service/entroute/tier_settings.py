@@ -1,14 +1,15 @@
 """Tiers as they are configured: their workers or engine, price and abilities."""
 
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from entroute.addresses import HttpUrl
+from entroute.addresses import BearerKey, HttpUrl
 from entroute.backends.balancing import BalancerKind
 from entroute.embedded.config import EngineConfig
 from entroute.opening import AUTO
 from entroute.spending import Price
+from entroute.types import FillInMiddle
 
 Name = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/-]*$")]
 
@@ -21,7 +22,7 @@ class WorkerSettings(_Strict):
     """One replica of a model server."""
 
     url: HttpUrl = Field(description="Base URL of its OpenAI API, ending in `/v1`.")
-    api_key: SecretStr | None = Field(
+    api_key: BearerKey | None = Field(
         default=None, description="Bearer key; give it by environment, not in the file."
     )
 
@@ -35,6 +36,18 @@ class PriceSettings(_Strict):
     def build(self) -> Price:
         """Return the price."""
         return Price(self.prompt, self.completion)
+
+
+class FillInMiddleSettings(_Strict):
+    """The tokens by which a model is asked for what stands between two texts."""
+
+    prefix: str = Field(min_length=1, description="Before what comes first.")
+    suffix: str = Field(min_length=1, description="Before what comes last.")
+    middle: str = Field(min_length=1, description="After it: the model goes on with the middle.")
+
+    def build(self) -> FillInMiddle:
+        """Return the tokens."""
+        return FillInMiddle(self.prefix, self.suffix, self.middle)
 
 
 class TierSettings(_Strict):
@@ -57,12 +70,55 @@ class TierSettings(_Strict):
         description="Whether its workers can go on with a partial answer; asked of the workers "
         "when left out (vLLM and llama.cpp can).",
     )
+    fill_in_middle: FillInMiddleSettings | None = Field(
+        default=None,
+        description="Tokens by which entroute asks its model to fill in before a `suffix`.",
+    )
+    suffix: Literal["native"] | None = Field(
+        default=None, description="`native` where its workers take the field `suffix` themselves."
+    )
     balancer: BalancerKind = Field(default="least_loaded", description="Which worker is next.")
 
     @model_validator(mode="after")
     def _one_source(self) -> Self:
+        if self.fill_in_middle is not None and self.suffix is not None:
+            raise ValueError("give either fill_in_middle or suffix: native")
         if bool(self.workers) == (self.engine is not None):
             raise ValueError("give either workers or an engine")
         if AUTO in {self.name, self.model}:
             raise ValueError(f"'{AUTO}' is the name under which the policy decides")
+        return self
+
+
+class EmbeddingPriceSettings(_Strict):
+    """US dollars per million tokens."""
+
+    prompt: float = Field(default=0.0, ge=0, description="Per million prompt tokens.")
+
+
+class EmbeddingSettings(_Strict):
+    """A tier that embeds: workers that serve one embedding model."""
+
+    name: Name = Field(description="Name of the tier, as clients may pin it.")
+    model: Name = Field(description="Model id that its workers serve.")
+    workers: tuple[WorkerSettings, ...] = Field(min_length=1, description="Its replicas.")
+    price: EmbeddingPriceSettings = Field(
+        default=EmbeddingPriceSettings(), description="Price of its tokens."
+    )
+    dimensions: int | None = Field(
+        default=None,
+        ge=1,
+        description="Length of its vectors; other lengths are refused. Left to the workers, which "
+        "may be able to shorten them, when left out.",
+    )
+    max_inputs: int = Field(default=256, ge=1, description="Most inputs of one call to a worker.")
+    context_length: int | None = Field(
+        default=None, ge=1, description="Most tokens of one input; asked of vLLM when left out."
+    )
+    balancer: BalancerKind = Field(default="least_loaded", description="Which worker is next.")
+
+    @model_validator(mode="after")
+    def _not_auto(self) -> Self:
+        if AUTO in {self.name, self.model}:
+            raise ValueError(f"'{AUTO}' is the name under which the first tier is taken")
         return self

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Literal
 
-from entroute.spending import BudgetLimits, Purpose, Usage
+from entroute.spending import BudgetLimits, Purpose, RateLimits, Usage
 
 EMPTY: Mapping[str, Any] = MappingProxyType({})
 
@@ -44,6 +44,8 @@ class ChatRequest:
         seed: None unless asked for; choice i gets `seed + i`.
         logprobs: Whether the client wants log-probabilities.
         top_logprobs: How many alternatives a token the client wants, 0 to 20.
+        suffix: What follows a text completion, which is to fill in before it; None for nothing.
+        echo: Whether a text completion repeats its prompt before the answer.
         extra: Every other field, passed to the worker untouched.
     """
 
@@ -56,7 +58,14 @@ class ChatRequest:
     seed: int | None = None
     logprobs: bool = False
     top_logprobs: int = 0
+    suffix: str | None = None
+    echo: bool = False
     extra: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def reads_prompt(self) -> bool:
+        """Whether only a worker can echo: log-probabilities of the prompt, or nothing else."""
+        return self.echo and (self.logprobs or self.max_tokens == 0)
 
     @property
     def text(self) -> str:
@@ -99,6 +108,23 @@ def message_text(message: Mapping[str, Any]) -> str:
 
 
 @dataclass(frozen=True, slots=True)
+class FillInMiddle:
+    """The special tokens by which a model is asked for what stands between two texts.
+
+    Source: "prefix-suffix-middle" order, Efficient Training of Language Models to Fill in the
+    Middle (2207.14255), section 3.
+    """
+
+    prefix: str
+    suffix: str
+    middle: str
+
+    def prompt(self, before: str, after: str) -> str:
+        """Return the prompt whose continuation stands between two texts."""
+        return f"{self.prefix}{before}{self.suffix}{after}{self.middle}"
+
+
+@dataclass(frozen=True, slots=True)
 class Options:
     """entroute's own options of one request.
 
@@ -108,6 +134,7 @@ class Options:
         limits: The client's own limits.
         verifier: A verifier's configuration (`kind` and its fields), or None.
         cache: What the cache may do.
+        cache_tags: Names by which the kept answer can be invalidated, sorted, none twice.
         explain: Whether to show the decision and its evidence.
     """
 
@@ -116,6 +143,7 @@ class Options:
     limits: BudgetLimits = field(default_factory=BudgetLimits)
     verifier: Mapping[str, Any] | None = None
     cache: CacheMode = "default"
+    cache_tags: tuple[str, ...] = ()
     explain: bool = False
 
 
@@ -131,6 +159,7 @@ class Principal:
         key: Id of the API key, "" where none is asked for; what is counted and limited.
         group: Name under which metrics show the key, "" for none of its own.
         admin: Whether it may ask about other keys of the gateway.
+        rates: What its key may use a minute and a month.
     """
 
     tenant: str = "anonymous"
@@ -140,6 +169,7 @@ class Principal:
     key: str = ""
     group: str = ""
     admin: bool = False
+    rates: RateLimits = field(default_factory=RateLimits)
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +185,7 @@ class Call:
         max_tokens: Cap on generated tokens, or None to leave it to the worker.
         top_logprobs: Alternatives a token to ask for, or None for what the client asked.
         partial: The answer's text so far, which the worker goes on with; "" for a fresh answer.
+        salt: Keeps a tenant's prefix cache apart from others', "" for none.
     """
 
     id: int
@@ -165,6 +196,7 @@ class Call:
     max_tokens: int | None = None
     top_logprobs: int | None = None
     partial: str = ""
+    salt: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,6 +237,7 @@ class Completion:
         ttft_s: Seconds to the first token; the whole latency if it was not streamed.
         latency_s: Seconds to the last token.
         call_id: The call that made it.
+        resumed: Whether an earlier run of the same prompt made it: this one spent nothing on it.
     """
 
     content: str
@@ -219,6 +252,7 @@ class Completion:
     ttft_s: float = 0.0
     latency_s: float = 0.0
     call_id: int = -1
+    resumed: bool = False
 
     @property
     def tool_calls(self) -> Sequence[Mapping[str, Any]]:

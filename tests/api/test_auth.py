@@ -11,11 +11,11 @@ import httpx
 import openai
 import pytest
 import pytest_asyncio
-import yaml
 
 from entroute.errors import ConfigurationError
 from tests.api.conftest import OPEN, PROBED_HARD, Client, Serve, Workers, base_settings, client_of
 from tests.gateway_process import serving
+from tests.keys import write_key_file
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -32,16 +32,7 @@ ENTRY = "{name: first, tenant: y, sha256: '" + "0" * 64 + "'}"
 
 
 def write_keys(path: Path) -> Path:
-    entries = [
-        {
-            "name": f"holder of {key[:3]}",
-            "sha256": hashlib.sha256(key.encode()).hexdigest(),
-            **facts,
-        }
-        for key, facts in KEYS.items()
-    ]
-    path.write_text(yaml.safe_dump({"keys": entries}), encoding="utf-8")
-    return path
+    return write_key_file(path, KEYS)
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
@@ -214,7 +205,7 @@ async def test_operators_paths_need_no_key(guarded: Client, path: str):
     ("content", "message"),
     [
         ("keys: [", "not valid YAML"),
-        ("keys: []", "keys"),
+        ("keys:", "keys"),
         ("{}", "keys"),
         ("keys: [{name: x, tenant: y, sha256: sk-secret}]", "keys.0.sha256"),
         ("keys: [{name: x, tenant: y, key: sk-secret}]", "keys.0"),

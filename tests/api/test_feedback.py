@@ -1,6 +1,6 @@
 """Outcome labels over HTTP: by request id, by those who were answered, refused by field."""
 
-import hashlib
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -10,7 +10,6 @@ from uuid import uuid4
 import httpx
 import pytest
 import pytest_asyncio
-import yaml
 from fastapi import FastAPI
 from starlette.requests import Request
 
@@ -23,6 +22,7 @@ from entroute.types import Principal
 from tests.api.conftest import Client, Serve, Workers, base_settings, client_of, eventually
 from tests.feedback.traffic import a_feedback, decided_trace
 from tests.gateway_process import serving, serving_app
+from tests.keys import GivenKeys, write_key_file
 from tests.redis_server import RedisServer
 from tests.scripted import FakeClock
 
@@ -37,13 +37,7 @@ def bearer(key: str = "key-of-a") -> dict[str, str]:
 
 
 def keys_in(folder: Path) -> Path:
-    entries = [
-        {"name": key, "sha256": hashlib.sha256(key.encode()).hexdigest(), "tenant": tenant}
-        for key, tenant in TENANTS.items()
-    ]
-    path = folder / "keys.yaml"
-    path.write_text(yaml.safe_dump({"keys": entries}), encoding="utf-8")
-    return path
+    return write_key_file(folder / "keys.yaml", {key: {"tenant": t} for key, t in TENANTS.items()})
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
@@ -64,10 +58,10 @@ async def guarded(guarded_url: str, workers: Workers, http: httpx.AsyncClient) -
 @asynccontextmanager
 async def edge_of(feedback: Feedback) -> AsyncIterator[str]:
     """Serve the path alone, to whom every tenant's key is its name."""
-    ring = KeyRing({hashlib.sha256(t.encode()).hexdigest(): Principal(t) for t in ("a", "b")})
+    ring = KeyRing(GivenKeys({name: Principal(name) for name in ("a", "b")}), time.time)
 
-    def admit(request: Request) -> Principal:
-        principal = ring.principal(request.headers.get("authorization"))
+    async def admit(request: Request) -> Principal:
+        principal = await ring.principal(request.headers.get("authorization"))
         request.scope["state"]["principal"] = principal
         return principal
 

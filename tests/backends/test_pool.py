@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from entroute.backends.balancing import BalancerKind, build_balancer
+from entroute.backends.http_worker import Timeouts
 from entroute.backends.pool import NobodyAsked, Pool
-from entroute.backends.worker import Timeouts
 from entroute.decisions import TierLoad
 from entroute.errors import (
     DeadlineExceeded,

@@ -9,7 +9,8 @@ import aiohttp
 import pytest
 import pytest_asyncio
 
-from entroute.backends.worker import Timeouts, Worker
+from entroute.backends.http_worker import Timeouts
+from entroute.backends.worker import Worker
 from entroute.errors import WorkerUnavailable
 from loadtest.spawn import FakeWorker
 from tests.workers import MODEL, ask, both, call_by

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from entroute.backends.worker import Timeouts, error_of, retry_after
+from entroute.backends.http_worker import Timeouts, error_of, retry_after
 from entroute.errors import (
     DeadlineExceeded,
     WorkerBusy,

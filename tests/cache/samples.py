@@ -110,6 +110,7 @@ options = st.builds(
     limits=limits,
     verifier=st.none() | objects,
     cache=st.sampled_from(["default", "bypass", "refresh", "force"]),
+    cache_tags=st.lists(texts, max_size=3).map(tuple),
     explain=st.booleans(),
 )
 principals = st.builds(Principal, texts, names, names, limits)

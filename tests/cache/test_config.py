@@ -4,10 +4,8 @@ import pytest
 from pydantic import TypeAdapter, ValidationError
 
 from entroute.cache import CacheConfig, MemoryCacheConfig, NoCacheConfig, RedisCacheConfig
-from entroute.cache.memory import MemoryCache
-from entroute.cache.redis import RedisCache
-from entroute.redis_links import RedisLinks
-from tests.cache.samples import outcome
+from entroute.redis_link.links import RedisLinks
+from tests.cache.samples import incompressible, outcome
 from tests.redis_server import RedisServer
 
 ADAPTER: TypeAdapter[MemoryCacheConfig | RedisCacheConfig | NoCacheConfig] = TypeAdapter(
@@ -20,16 +18,46 @@ def test_the_kind_tells_the_stores_apart() -> None:
     redis = ADAPTER.validate_python({"kind": "redis", "url": "redis://127.0.0.1:6379/0"})
     off = ADAPTER.validate_python({"kind": "off"})
     links = RedisLinks(time.monotonic)
-    assert isinstance(memory.build(time.monotonic, links), MemoryCache)
-    assert isinstance(redis.build(time.monotonic, links), RedisCache)
+    in_memory, in_redis = memory.build(time.monotonic, links), redis.build(time.monotonic, links)
+    assert in_memory is not None
+    assert in_redis is not None
+    assert in_memory.leases is None  # nobody to share with
+    assert in_redis.leases is not None
     assert off.build(time.monotonic, links) is None
+
+
+def test_no_seconds_to_follow_is_no_lease() -> None:
+    config = RedisCacheConfig.model_validate({"url": "redis://127.0.0.1", "follow_s": 0})
+    built = config.build(time.monotonic, RedisLinks(time.monotonic))
+    assert built is not None
+    assert built.leases is None
+
+
+def test_rules_of_what_is_kept_are_handed_on() -> None:
+    config = MemoryCacheConfig(sampled=True, across_tenants=True)
+    built = config.build(time.monotonic, RedisLinks(time.monotonic))
+    assert built is not None
+    assert built.sampled
+    assert built.across_tenants
+
+
+async def test_an_answer_above_an_eighth_of_the_memory_is_counted() -> None:
+    config = MemoryCacheConfig(max_bytes=800)
+    built = config.build(time.monotonic, RedisLinks(time.monotonic))
+    assert built is not None
+    assert not await built.answers.put("k", outcome(incompressible(200)))
+    assert built.discarded["too_large"] == 1
 
 
 def test_defaults_are_an_hour_64_mib_and_50_ms() -> None:
     memory = MemoryCacheConfig()
     redis = RedisCacheConfig.model_validate({"url": "redis://127.0.0.1"})
     assert (memory.max_bytes, memory.ttl_s) == (67_108_864, 3600)
-    assert (redis.timeout_ms, redis.ttl_s) == (50, 3600)
+    assert (redis.timeout_ms, redis.ttl_s, redis.follow_s) == (50, 3600, 30)
+    for config in (memory, redis):
+        assert (config.max_entry_bytes, config.resume) == (1_048_576, True)
+        assert not config.sampled
+        assert not config.across_tenants
 
 
 @pytest.mark.parametrize(
@@ -38,6 +66,9 @@ def test_defaults_are_an_hour_64_mib_and_50_ms() -> None:
         ({"kind": "memory", "max_byte": 3}, ("memory", "max_byte")),
         ({"kind": "memory", "max_bytes": 0}, ("memory", "max_bytes")),
         ({"kind": "memory", "ttl_s": 0}, ("memory", "ttl_s")),
+        ({"kind": "memory", "max_entry_bytes": 0}, ("memory", "max_entry_bytes")),
+        ({"kind": "memory", "follow_s": 1}, ("memory", "follow_s")),
+        ({"kind": "redis", "url": "redis://h", "follow_s": -1}, ("redis", "follow_s")),
         ({"kind": "redis"}, ("redis", "url")),
         ({"kind": "redis", "url": "redis://h", "timeout_ms": 0}, ("redis", "timeout_ms")),
         ({"kind": "off", "ttl_s": 1}, ("off", "ttl_s")),
@@ -73,8 +104,8 @@ async def test_a_configured_redis_answers(redis: RedisServer) -> None:
     links = RedisLinks(time.monotonic)
     cache = config.build(time.monotonic, links)
     assert cache is not None
-    await cache.put("configured", outcome())
-    assert await cache.get("configured") == outcome()
+    assert await cache.answers.put("configured", outcome())
+    assert await cache.answers.get("configured") == outcome()
     await links.close()
 
 

@@ -27,9 +27,15 @@ def key(
     *,
     models: tuple[str, ...] = ("s", "l"),
     fingerprint: str = "f",
+    across_tenants: bool = False,
 ) -> str:
     return cache_key(
-        request, chosen or Options(), who or Principal(), models=models, fingerprint=fingerprint
+        request,
+        chosen or Options(),
+        who or Principal(),
+        models=models,
+        fingerprint=fingerprint,
+        across_tenants=across_tenants,
     )
 
 
@@ -72,6 +78,22 @@ def test_options_are_in_the_key_unless_they_cannot_change_an_answer(
 @given(principals, principals)
 def test_tenants_and_rights_never_share_an_answer(one: Principal, other: Principal) -> None:
     assert (key(who=one) == key(who=other)) is (one == other)
+
+
+@given(principals, principals)
+def test_across_tenants_the_tenant_and_only_the_tenant_is_left_out(
+    one: Principal, other: Principal
+) -> None:
+    same = replace(one, tenant=other.tenant) == other
+    keys = {key(who=who, across_tenants=True) for who in (one, other)}
+    assert (len(keys) == 1) is same
+
+
+@given(principals, texts)
+def test_no_answer_that_tenants_share_is_one_that_they_do_not(who: Principal, other: str) -> None:
+    shared = key(who=replace(who, tenant=other), across_tenants=True)
+    assert shared == key(who=who, across_tenants=True)
+    assert shared != key(who=who)
 
 
 def test_models_their_order_and_the_policy_are_in_the_key() -> None:
@@ -143,6 +165,12 @@ def test_sampled_requests_and_those_that_bypass_are_not_cacheable(
     temperature: float | None, seed: int | None, mode: Any
 ) -> None:
     assert not cacheable(replace(ASKED, temperature=temperature, seed=seed), Options(cache=mode))
+
+
+@pytest.mark.parametrize("mode", ["default", "refresh", "force", "bypass"])
+def test_sampled_requests_are_cacheable_where_the_operator_says_so(mode: Any) -> None:
+    warm = replace(ASKED, temperature=None, seed=None)
+    assert cacheable(warm, Options(cache=mode), sampled=True) is (mode != "bypass")
 
 
 def test_default_and_force_read_but_refresh_and_bypass_do_not() -> None:

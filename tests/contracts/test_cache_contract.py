@@ -8,10 +8,11 @@ from uuid import uuid4
 import pytest
 from redis.asyncio import Redis
 
-from entroute.budgeted_redis import BudgetedRedis
-from entroute.cache.memory import MemoryCache
-from entroute.cache.redis import RedisCache
 from entroute.protocols import Cache
+from entroute.redis_link.budgeted import BudgetedRedis
+from entroute.stores.memory import MemoryStore
+from entroute.stores.redis import RedisStore
+from tests.cache.caches import answers_in
 from tests.cache.samples import outcome
 from tests.redis_server import RedisServer
 
@@ -30,14 +31,16 @@ class Subject:
 
 def memory_subject() -> Subject:
     now = [100.0]
-    cache = MemoryCache(2**20, TTL_S, lambda: now[0])
+    store = MemoryStore(2**23, lambda: now[0])
+    cache = answers_in(store, ttl_s=TTL_S)
 
     async def age(seconds: float) -> None:
         now[0] += seconds
 
     async def spoil(key: str) -> None:
-        entry = cache._entries[key]
-        cache._entries[key] = entry._replace(data=b"\x00" + entry.data[1:])
+        stored = await store.get(f"answer:{key}")
+        assert stored is not None
+        await store.put(f"answer:{key}", b"\x00" + stored[1:], TTL_S)
 
     return Subject(cache, age, spoil, cache.close)
 
@@ -46,7 +49,8 @@ def redis_subject(server: RedisServer) -> Subject:
     prefix = f"{uuid4()}:"
     loop = asyncio.get_running_loop()
     link = BudgetedRedis(server.url, 2.0, loop.time)
-    cache = RedisCache(link, TTL_S, prefix)
+    cache = answers_in(RedisStore(link, prefix), ttl_s=TTL_S)
+    prefix += "answer:"
 
     async def spoil(key: str) -> None:
         async with Redis.from_url(server.url) as redis:
@@ -67,7 +71,7 @@ async def subject(request: pytest.FixtureRequest) -> AsyncIterator[Subject]:
 
 
 async def test_what_was_put_comes_back(subject: Subject) -> None:
-    await subject.cache.put("k", outcome("6 times 7"))
+    assert await subject.cache.put("k", outcome("6 times 7"))
     assert await subject.cache.get("k") == outcome("6 times 7")
 
 

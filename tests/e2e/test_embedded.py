@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import httpx
+import openai
 import pytest
 import pytest_asyncio
 from openai import AsyncOpenAI
@@ -22,6 +23,10 @@ pytestmark = [
 ]
 
 START_S = 240.0
+RECTANGLE: dict[str, Any] = {
+    "prompt": 'def area(width, height):\n    """Return the area of a rectangle."""\n    return ',
+    "suffix": "\n\nprint(area(2, 3))\n",
+}
 CAPITAL: list[Any] = [{"role": "user", "content": "What is the capital of France? One word."}]
 OPEN: list[Any] = [{"role": "user", "content": "Invent a name for a planet and say why it fits."}]
 SUM: list[Any] = [{"role": "user", "content": "What is 2 + 3? Answer with the number only."}]
@@ -99,6 +104,20 @@ async def test_a_pinned_model_answers(sdk: AsyncOpenAI, tier: str, model: str):
     assert answer.usage is not None
     assert 1 <= answer.usage.completion_tokens <= 8
     assert answer.usage.prompt_tokens > 10
+
+
+@pytest.mark.parametrize("tier", ["small", "large"])
+async def test_the_models_fill_in_the_middle(sdk: AsyncOpenAI, tier: str):
+    answer = await sdk.completions.create(
+        model=tier, **RECTANGLE, echo=True, max_tokens=16, temperature=0, stop=["\n"]
+    )
+    assert answer.choices[0].text == RECTANGLE["prompt"] + "width * height"
+
+
+async def test_llama_cpp_is_not_asked_to_read_a_prompt_out(sdk: AsyncOpenAI):
+    with pytest.raises(openai.BadRequestError) as refused:
+        await sdk.completions.create(model="small", prompt="x", echo=True, logprobs=1)
+    assert refused.value.param == "echo"
 
 
 async def test_a_stream_comes_token_by_token_with_usage(sdk: AsyncOpenAI):
@@ -258,3 +277,28 @@ async def test_metrics_count_what_was_answered(running: Running, sdk: AsyncOpenA
     assert page["entroute_worker_up"] == 2
     assert page["entroute_tokens_total"] > 0
     assert page["entroute_requests_in_flight"] == 0
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_conversation_goes_on_from_a_stored_response(
+    running: Running, sdk: AsyncOpenAI, *, stream: bool
+):
+    before = await running.generated()
+    ask: dict[str, Any] = {"model": "large", "temperature": 0.01, "max_output_tokens": 12}
+    told = await sdk.responses.create(input="My name is Ada. Say hello to me.", **ask)
+    question = "What is my name? Answer with the name only."
+    if stream:
+        async with sdk.responses.stream(
+            input=question, previous_response_id=told.id, **ask
+        ) as events:
+            kinds = [event.type async for event in events]
+        assert kinds.count("response.output_text.delta") >= 1
+        answer: Any = await events.get_final_response()
+    else:
+        answer = await sdk.responses.create(input=question, previous_response_id=told.id, **ask)
+    assert "Ada" in answer.output_text
+    assert answer.model == "qwen2.5-coder-1.5b"
+    assert answer.usage.input_tokens > told.usage.input_tokens
+    made = told.usage.output_tokens + answer.usage.output_tokens
+    assert (await running.generated())["large"] - before["large"] == made
+    assert (await sdk.responses.retrieve(answer.id)).output_text == answer.output_text

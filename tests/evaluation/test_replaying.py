@@ -10,7 +10,7 @@ from entroute.errors import WorkerRejected
 from entroute.evaluation.bank import Sample
 from entroute.evaluation.replaying import CHUNK, RecordedSandbox, ReplayBackend
 from entroute.evaluation.virtual_time import VirtualLoop, run_virtually
-from entroute.execution import Execution
+from entroute.execution import Execution, Repeat
 from entroute.types import Completion
 from tests.builders import a_call, a_request, read
 from tests.evaluation.recorded import SAMPLE
@@ -107,7 +107,9 @@ class SlowSandbox:
     def __init__(self) -> None:
         self.runs = 0
 
-    async def run(self, source: str, *, stdin: str = "", wall_s: float = 10.0) -> Execution:
+    async def run(
+        self, source: str, *, stdin: str = "", wall_s: float = 10.0, repeat: Repeat | None = None
+    ) -> Execution:
         self.runs += 1
         await asyncio.sleep(0.05)
         return Execution("ok", source, seconds=0.5)

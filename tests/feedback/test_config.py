@@ -14,7 +14,7 @@ from entroute.feedback import (
     RedisFeedbackConfig,
 )
 from entroute.feedback.feedback import Origin
-from entroute.redis_links import RedisLinks
+from entroute.redis_link.links import RedisLinks
 from tests.feedback.traffic import decided_trace
 
 ADAPTER: TypeAdapter[MemoryFeedbackConfig | FileFeedbackConfig | RedisFeedbackConfig] = TypeAdapter(

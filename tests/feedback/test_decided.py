@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from entroute.feedback.decided import Decided, DecidedMemory, decided_by
+from entroute.spending import Charge, Usage
 from tests.feedback.traffic import NOW_S, Wall, decided_trace
 
 
@@ -43,13 +44,22 @@ def test_a_request_without_an_answer_is_not(result: str) -> None:
     assert decided_by(decided_trace(outcome=None), "profile", NOW_S) is None
 
 
-@pytest.mark.parametrize("facts", [{"cache": "exact"}, {"cache": "exact", "shared": True}])
+@pytest.mark.parametrize(
+    "facts", [{"cache": "exact"}, {"cache": "exact", "shared": True}, {"resumed": 3}]
+)
 def test_a_kept_answer_has_no_plan_of_its_own(facts: dict[str, Any]) -> None:
     decided = decided_by(decided_trace(**facts), "profile", NOW_S)
     assert decided is not None
     assert decided.cached
     assert decided.plan == ""
     assert decided.profile_quality is None
+
+
+def test_an_answer_that_drew_more_samples_has_its_plan() -> None:
+    charge = Charge(0, "small", "sample", Usage(10, 0, 3, 1), 0.1)
+    decided = decided_by(decided_trace(resumed=3, charges=(charge,)), "profile", NOW_S)
+    assert decided is not None
+    assert (decided.cached, decided.plan) == (False, "p")
 
 
 def test_tenants_share_ids_and_not_answers() -> None:

@@ -9,9 +9,9 @@ from uuid import uuid4
 import pytest
 from redis.asyncio import Redis
 
-from entroute.budgeted_redis import BudgetedRedis
 from entroute.feedback.feedback import Feedback, Origin
 from entroute.feedback.sharing import RedisKeeper
+from entroute.redis_link.budgeted import BudgetedRedis
 from tests.feedback.traffic import a_feedback, a_learner, decided_trace
 from tests.redis_server import RedisServer, redis_server
 

@@ -84,7 +84,7 @@ async def test_a_stopped_run_goes_on_and_counters_are_read(tmp_path):
     prompts = load(rows_file(tmp_path / "rows.jsonl.gz", 3), "gsm8k", count=3, seed=0)
     async with fake_worker(model=["small", "large"], answer="The answer is 1.") as worker:
         manner = Manner(worker.url, 50, "bypass")
-        run = Run(manner, prompts, ("small", "large"), 1, 1, {"small": worker.url}, 5)
+        run = Run([manner], prompts, ("small", "large"), 1, 1, {"small": worker.url}, 5)
         journal = Journal(tmp_path / "out.json", {"max_tokens": 50})
         await worker.script(failure={"kind": "status", "status": 503, "times": 1})
         await run_quality(run, journal)

@@ -13,7 +13,7 @@ from pydantic import SecretStr, TypeAdapter, ValidationError
 from starlette.applications import Starlette
 
 from entroute.errors import ConfigurationError, SandboxUnavailable
-from entroute.execution import Execution
+from entroute.execution import Execution, Repeat
 from entroute.sandbox import BubblewrapConfig, RemoteConfig, SandboxConfig
 from entroute.sandbox.server import create_server
 from tests.sandbox.boxes import KEY, served
@@ -35,7 +35,9 @@ class Scripted:
     async def close(self) -> None:
         self.closed = True
 
-    async def run(self, source: str, *, stdin: str = "", wall_s: float = 10.0) -> Execution:
+    async def run(
+        self, source: str, *, stdin: str = "", wall_s: float = 10.0, repeat: Repeat | None = None
+    ) -> Execution:
         if source == "busy":
             raise SandboxUnavailable("too many programs are waiting")
         self.started.set()

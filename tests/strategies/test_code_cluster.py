@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from entroute.errors import BudgetExhausted, DeadlineExceeded, SandboxUnavailable, WorkerFailed
-from entroute.execution import Execution
+from entroute.execution import Execution, Repeat
 from entroute.strategies.code_cluster import CodeCluster, CodeClusterConfig
 from entroute.types import ChatRequest
 from tests.builders import a_budget, a_request, refused
@@ -210,7 +210,14 @@ async def test_the_deadline_returns_what_is_there() -> None:
 
 async def test_a_sandbox_slower_than_the_deadline_costs_only_its_verdict() -> None:
     class Slow(FakeSandbox):
-        async def run(self, source: str, *, stdin: str = "", wall_s: float = 10.0) -> Execution:
+        async def run(
+            self,
+            source: str,
+            *,
+            stdin: str = "",
+            wall_s: float = 10.0,
+            repeat: Repeat | None = None,
+        ) -> Execution:
             await asyncio.Event().wait()
             return Execution("ok")
 

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from entroute.calls import Head
 from entroute.errors import BudgetExhausted, DeadlineExceeded, SandboxUnavailable, WorkerFailed
-from entroute.execution import Execution
+from entroute.execution import Execution, Repeat
 from entroute.protocols import Run
 from entroute.spending import Price
 from entroute.strategies.cot_pot import CotPot, CotPotConfig
@@ -270,7 +270,14 @@ async def test_a_probes_stream_of_another_tier_is_cancelled() -> None:
 
 async def test_a_sandbox_slower_than_the_deadline_costs_only_the_vote() -> None:
     class Slow(FakeSandbox):
-        async def run(self, source: str, *, stdin: str = "", wall_s: float = 10.0) -> Execution:
+        async def run(
+            self,
+            source: str,
+            *,
+            stdin: str = "",
+            wall_s: float = 10.0,
+            repeat: Repeat | None = None,
+        ) -> Execution:
             await asyncio.Event().wait()
             return Execution("ok")
 

@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from entroute.answers import Answer, extract
-from entroute.execution import Execution
+from entroute.execution import Execution, Repeat
 from entroute.strategies.programs import (
     Printed,
     ballot,
@@ -59,7 +59,14 @@ async def test_a_program_has_no_more_time_than_the_request() -> None:
     given_s: list[float] = []
 
     class Timed:
-        async def run(self, source: str, *, stdin: str = "", wall_s: float = 10.0) -> Execution:
+        async def run(
+            self,
+            source: str,
+            *,
+            stdin: str = "",
+            wall_s: float = 10.0,
+            repeat: Repeat | None = None,
+        ) -> Execution:
             given_s.append(wall_s)
             return Execution("ok", "1\n2\n")
 

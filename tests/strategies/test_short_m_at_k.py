@@ -7,7 +7,8 @@ import pytest
 import pytest_asyncio
 from pydantic import ValidationError
 
-from entroute.backends.worker import Timeouts, Worker
+from entroute.backends.http_worker import Timeouts
+from entroute.backends.worker import Worker
 from entroute.decisions import Estimate
 from entroute.errors import WorkerFailed, WorkerRejected
 from entroute.protocols import Run, Streams, Tier

@@ -69,6 +69,12 @@ def test_a_trace_is_one_json_line(stream: io.StringIO) -> None:
     assert ANSWER not in text
 
 
+def test_a_line_names_the_keys_id_and_group() -> None:
+    line = line_of(a_trace(tenant="acme", key="0123456789ab", group="batch"))
+    assert (line["tenant"], line["key"], line["group"]) == ("acme", "0123456789ab", "batch")
+    assert not {"key", "group"} & set(line_of(a_trace()))
+
+
 def test_what_was_not_computed_is_absent() -> None:
     line = line_of(a_trace(result="client_error", error="InvalidRequest"))
     assert line["error"] == "InvalidRequest"
@@ -94,6 +100,7 @@ async def test_a_line_of_a_real_walk_holds_neither_prompt_nor_answer(
 def test_other_loggers_write_json_too_and_the_level_holds(stream: io.StringIO) -> None:
     logging.getLogger("entroute.backends.health").warning("worker %s: %s", "h:1", "refused")
     logging.getLogger("entroute").debug("too much")
+    logging.getLogger("httpcore.http11").debug("other servers' headers")
     (text,) = stream.getvalue().splitlines()
     line = json.loads(text)
     assert (line["event"], line["level"]) == ("worker h:1: refused", "warning")

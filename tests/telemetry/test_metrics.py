@@ -120,6 +120,7 @@ def test_samples_escalations_and_verdicts_are_counted() -> None:
         ({"cache": "miss", "degraded": ["cache"]}, "error"),
         ({"cache": "exact"}, "hit"),
         ({"cache": "exact", "shared": True}, "shared"),
+        ({"cache": "miss", "waited_out": True}, "follow_timeout"),
     ],
 )
 def test_cache_look_ups_are_counted_by_result(facts: dict[str, object], result: str) -> None:

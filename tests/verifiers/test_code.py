@@ -1,11 +1,15 @@
-from random import Random
-
 from entroute.execution import Execution
+from entroute.protocols import Run
 from entroute.verifiers.code import code_of, reported
+from tests.builders import a_run, a_tier
 from tests.fakes import FakeSandbox, executed
 
 SHORT = "def short():\n    return 1\n"
 LONG = "x = 1\ny = 2\nz = 3\nprint(x + y + z)\n"
+
+
+def asking() -> Run:
+    return a_run(a_tier("small"))
 
 
 def fenced(code: str, language: str = "python") -> str:
@@ -33,15 +37,15 @@ def test_the_last_block_that_defines_a_name_wins() -> None:
 async def test_a_program_reports_and_sees_its_facts() -> None:
     facts = {"text": "é\u2028'''\"\\n", "half": "\ud800", "whole": "😀", "number": 1}
     program = "print('noise')\nreport({'facts': FACTS})\nprint('{}')"
-    report = await reported(FakeSandbox(executed), Random(0), program, facts, 1.0)  # noqa: S311 - a test repeats itself
+    report = await reported(FakeSandbox(executed), asking(), program, facts, 1.0)
     assert report.lines == ({"facts": {**facts, "half": "?"}},)
     assert report.execution.ok
 
 
 async def test_every_program_has_a_word_of_its_own() -> None:
-    sandbox, rng = FakeSandbox(lambda _: Execution("ok")), Random(0)  # noqa: S311 - likewise
+    sandbox, run = FakeSandbox(lambda _: Execution("ok")), asking()
     for _ in range(2):
-        assert (await reported(sandbox, rng, "pass", {}, 1.0)).lines == ()
+        assert (await reported(sandbox, run, "pass", {}, 1.0)).lines == ()
     assert sandbox.sources[0] != sandbox.sources[1]
 
 
@@ -53,7 +57,7 @@ async def test_an_error_is_described_by_its_message_or_by_the_line_that_raised_i
         "    except Exception as error:\n"
         "        report({'error': describe(error, 'a.py', source)})\n"
     )
-    report = await reported(FakeSandbox(executed), Random(0), program, {}, 1.0)  # noqa: S311 - likewise
+    report = await reported(FakeSandbox(executed), asking(), program, {}, 1.0)
     assert [line["error"] for line in report.lines] == [
         "AssertionError: assert x == 2",
         "AssertionError: 1",

@@ -6,7 +6,8 @@ from collections.abc import AsyncIterator, Iterable
 import aiohttp
 import pytest
 
-from entroute.backends.worker import Timeouts, Worker
+from entroute.backends.http_worker import Timeouts
+from entroute.backends.worker import Worker
 from entroute.evidence import Outcome
 from entroute.protocols import Run, Tier
 from entroute.strategies.pen import Rule, Wish

@@ -11,8 +11,9 @@ import pytest
 
 from entroute.backends.balancing import RoundRobin
 from entroute.backends.health import HealthSweeps
+from entroute.backends.http_worker import Timeouts
 from entroute.backends.pool import Pool
-from entroute.backends.worker import Timeouts, Worker
+from entroute.backends.worker import Worker
 from entroute.errors import DeadlineExceeded, WorkerMisconfigured, WorkerRejected
 from entroute.types import Call, ChatRequest, Delta
 from tests.scripted import collect

@@ -2,7 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from uuid import uuid4
 
@@ -12,16 +13,20 @@ from starlette.responses import Response
 from starlette.types import Scope
 
 from entroute.api.auth import KeyRing
+from entroute.api.chunks import Chunks
 from entroute.api.leaving import ClientLeft, cancelled_when_client_leaves
 from entroute.api.parsing import CLIENT_LEFT
 from entroute.api.render import Rendering
 from entroute.api.schema import AnswerBody, ChatBody, TextBody
-from entroute.api.sse import EventStream, FirstItem
+from entroute.api.sse import EventStream, FirstItem, Writing
 from entroute.api.translate import chat_request, options_of, text_request
 from entroute.evidence import Trace
 from entroute.gateway import Gateway
 from entroute.opening import Ask
-from entroute.protocols import Clock
+from entroute.protocols import Clock, OutcomeStream
+from entroute.strategies.base import outcome_of
+from entroute.tenants.estimates import Demand
+from entroute.tenants.limiter import Limiter
 from entroute.types import ChatRequest, Principal
 
 
@@ -36,6 +41,7 @@ class Answering:
         clock: Monotonic seconds.
         keep_alive_s: Seconds between keep-alive comments.
         allow_fields: Engine-private fields that clients may send.
+        limiter: Keeps keys within their limits.
     """
 
     gateway: Gateway
@@ -44,16 +50,45 @@ class Answering:
     clock: Clock
     keep_alive_s: float
     allow_fields: frozenset[str]
+    limiter: Limiter
 
-    def admit(self, request: Request) -> Principal:
+    async def admit(self, request: Request) -> Principal:
         """Return who asks, kept for later at `scope["state"]["principal"]`.
 
         Raises:
             AuthenticationFailed: There is no key, or it is unknown.
         """
-        principal = self.keys.principal(request.headers.get("authorization"))
-        request.scope["state"]["principal"] = principal
+        principal = await self.keys.principal(request.headers.get("authorization"))
+        state = request.scope["state"]
+        state["principal"] = principal
+        state["headers"] = lambda: self.limiter.headers(principal)
         return principal
+
+    @asynccontextmanager
+    async def admitted(self, request: Request, trace: Trace, demand: Demand) -> AsyncIterator[None]:
+        """Let a request in by the limits of its key; from here on its trace is recorded.
+
+        Everything that spends compute enters here, once a request: `answered` does, and so does
+        whatever answers without it. What was set aside is charged when the trace is recorded, and
+        given back if the body fails before the walk began.
+
+        Args:
+            request: Known by `admit`.
+            trace: Takes what is set aside.
+            demand: What is known of the request's size.
+
+        Raises:
+            RateLimitExceeded: A limit of the key is used up.
+            LimitsUnavailable: Nobody can say.
+        """
+        state = request.scope["state"]
+        await self.limiter.admit(state["principal"], trace, demand)
+        state["walks"] = True
+        try:
+            yield
+        except BaseException:
+            self.limiter.release(trace)
+            raise
 
     async def chat(self, request: Request, body: ChatBody) -> Response:
         """Answer a chat completion."""
@@ -72,25 +107,40 @@ class Answering:
             principal=request.scope["state"]["principal"],
             trace=new_trace(request.scope, streamed=bool(body.stream)),
         )
-        rendering = self._rendering(ask)
-        request.scope["state"]["walks"] = True
+        writing = Chunks(self._rendering(ask), body.include_usage)
+        return await self.answered(request, ask, self.gateway.stream(ask), writing)
+
+    async def answered(
+        self, request: Request, ask: Ask, items: OutcomeStream, writing: Writing
+    ) -> Response:
+        """Return the answer to what was asked, streamed if that was asked for.
+
+        Args:
+            request: The request, until its client leaves.
+            ask: What was asked.
+            items: The walk.
+            writing: How the answer is written.
+        """
         try:
-            async with cancelled_when_client_leaves(request.receive):
-                if body.stream:
-                    return await self._streamed(ask, rendering, include_usage=body.include_usage)
-                return await self._whole(ask, rendering)
+            async with (
+                self.admitted(request, ask.trace, Demand.of(ask.request)),
+                cancelled_when_client_leaves(request.receive),
+            ):
+                if ask.trace.streamed:
+                    return await self._streamed(ask, items, writing)
+                return await self._whole(ask, items, writing)
         except ClientLeft:
             return Response(status_code=CLIENT_LEFT)
 
-    async def _whole(self, ask: Ask, rendering: Rendering) -> Response:
-        outcome = await self.gateway.complete(ask)
-        body = orjson.dumps(rendering.body(outcome), default=dict)
+    async def _whole(self, ask: Ask, items: OutcomeStream, writing: Writing) -> Response:
+        outcome = await outcome_of(items)
+        body = orjson.dumps(writing.whole(outcome), default=dict)
         headers = self._headers(ask.trace, outcome.tier)
         return Response(body, media_type="application/json", headers=headers)
 
-    async def _streamed(self, ask: Ask, rendering: Rendering, *, include_usage: bool) -> Response:
+    async def _streamed(self, ask: Ask, items: OutcomeStream, writing: Writing) -> Response:
         """Return the stream once its first item or a keep-alive is due: failures keep a status."""
-        first = FirstItem(self.gateway.stream(ask))
+        first = FirstItem(items)
         tier = None
         try:
             if await first.wait(self.keep_alive_s):
@@ -100,8 +150,7 @@ class Answering:
             raise
         return EventStream(
             first,
-            rendering,
-            include_usage=include_usage,
+            writing,
             keep_alive_s=self.keep_alive_s,
             headers=self._headers(ask.trace, tier),
         )
@@ -119,6 +168,8 @@ class Answering:
             logprobs=ask.request.logprobs,
             top_logprobs=ask.request.top_logprobs,
             explain=ask.options.explain,
+            echo=_echo_of(ask.request),
+            reads_prompt=ask.request.reads_prompt,
         )
 
     def _headers(self, trace: Trace, tier: str | None) -> dict[str, str]:
@@ -140,7 +191,18 @@ class Answering:
         return {f"x-entroute-{name}": value for name, value in known.items() if value}
 
 
-_ENDPOINTS = {"/v1/chat/completions": "chat", "/v1/completions": "completions"}
+def _echo_of(request: ChatRequest) -> str:
+    """Return the prompt that the edge repeats; a worker that reads it repeats it itself."""
+    edge = request.echo and not request.reads_prompt
+    return request.prompt or "" if edge else ""
+
+
+_ENDPOINTS = {
+    "/v1/chat/completions": "chat",
+    "/v1/completions": "completions",
+    "/v1/responses": "responses",
+    "/v1/embeddings": "embeddings",
+}
 
 
 def new_trace(scope: Scope, *, streamed: bool) -> Trace:

@@ -1,124 +1,50 @@
-"""API keys from a file, hashed; and the principal that a request's key stands for."""
+"""Who asks: the principal that a request's API key stands for."""
 
-from collections.abc import Mapping, Sequence
-from hashlib import sha256
-from pathlib import Path
+from collections.abc import Callable
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
-
-from entroute.api.schema import BudgetOption
-from entroute.errors import AuthenticationFailed, ConfigurationError
+from entroute.errors import AuthenticationFailed
+from entroute.tenants.keys import Key, KeySource, digest_of
 from entroute.types import Principal
 
 _BEARER = "bearer "
-
-
-class KeyEntry(BaseModel):
-    """One API key: who holds it and what it may do."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    name: str = Field(min_length=1, description="For people.")
-    sha256: str = Field(pattern="^[0-9a-f]{64}$", description="Hash of the key, in hex.")
-    tenant: str = Field(min_length=1, max_length=64, description="Whose answers and accounts.")
-    tiers: frozenset[str] | None = Field(
-        default=None, description="Allowed tiers, all if left out."
-    )
-    strategies: frozenset[str] | None = Field(default=None, description="Allowed strategies.")
-    budget: BudgetOption = Field(default_factory=BudgetOption, description="Most a request spends.")
-
-    def principal(self) -> Principal:
-        """Return who this key stands for."""
-        return Principal(self.tenant, self.tiers, self.strategies, self.budget.limits())
-
-
-class KeyFile(BaseModel):
-    """The file."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    keys: list[KeyEntry] = Field(min_length=1)
 
 
 class KeyRing:
     """Finds the principal of a request.
 
     Args:
-        principals: By the key's SHA-256 in hex; None lets everyone in as one anonymous tenant.
+        source: Where keys are looked up; None lets everyone in as one anonymous tenant.
+        now: Unix seconds.
     """
 
-    def __init__(self, principals: Mapping[str, Principal] | None) -> None:
-        self._principals = principals
+    def __init__(self, source: KeySource | None, now: Callable[[], float]) -> None:
+        self._source = source
+        self._now = now
 
-    @classmethod
-    def from_file(cls, path: Path) -> "KeyRing":
-        """Read a key file.
-
-        Raises:
-            ConfigurationError: It cannot be read or is wrong; never quotes its content.
-        """
-        return cls({entry.sha256: entry.principal() for entry in _entries(path)})
-
-    def principal(self, authorization: str | None) -> Principal:
-        """Return who asks.
+    async def principal(self, authorization: str | None) -> Principal:
+        """Return who asks, by the value of the request's `Authorization`.
 
         Raises:
-            AuthenticationFailed: There is no key, or it is unknown.
+            AuthenticationFailed: There is no key, or it is unknown or expired.
+            KeysUnavailable: No keys could be read yet.
         """
-        if self._principals is None:
+        if self._source is None:
             return Principal()
         if not authorization or not authorization.lower().startswith(_BEARER):
             raise AuthenticationFailed(
                 "No API key was given. Send it as 'Authorization: Bearer KEY'."
             )
-        key = authorization[len(_BEARER) :].strip()
-        principal = self._principals.get(sha256(key.encode()).hexdigest())
-        if principal is None:
+        key = await self._found(self._source, authorization[len(_BEARER) :].strip())
+        if self._now() >= key.expires:
+            raise AuthenticationFailed("The API key has expired.", code="api_key_expired")
+        return key.principal
+
+    async def _found(self, source: KeySource, secret: str) -> Key:
+        digest = digest_of(secret)
+        key = source.find(digest)
+        if key is None and secret:
+            key = await source.find_again(digest)
+        if key is None:
+            # The same words whatever the key looks like: nobody learns what real ones look like.
             raise AuthenticationFailed("The API key is not known here.")
-        return principal
-
-
-def check_key_file(path: Path, tiers: Sequence[str], strategies: Sequence[str]) -> None:
-    """Refuse a key file that cannot be used with these tiers and strategies.
-
-    Raises:
-        ConfigurationError: It cannot be read or is wrong, or an entry of it names a tier or a
-            strategy that does not exist; the message names the entry.
-    """
-    for place, entry in enumerate(_entries(path)):
-        for field, named, known in (
-            ("tiers", entry.tiers, tiers),
-            ("strategies", entry.strategies, strategies),
-        ):
-            unknown = sorted((named or frozenset()).difference(known))
-            if unknown:
-                raise ConfigurationError(
-                    f"auth.keys_file: {path}: keys.{place} ('{entry.name}'): {field}: "
-                    f"{', '.join(unknown)} not configured; known: {', '.join(known)}"
-                )
-
-
-def _entries(path: Path) -> list[KeyEntry]:
-    """Return a key file's entries, no key twice."""
-    try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
-        entries = KeyFile.model_validate(data).keys
-    except OSError as error:
-        raise ConfigurationError(f"auth.keys_file: {path}: {error.strerror}") from error
-    except (yaml.YAMLError, UnicodeDecodeError):
-        # Not chained: the parser's words hold the line.
-        raise ConfigurationError(f"auth.keys_file: {path}: not valid YAML") from None
-    except ValidationError as error:
-        first = error.errors(include_input=False)[0]
-        place = ".".join(str(part) for part in first["loc"])
-        raise ConfigurationError(f"auth.keys_file: {path}: {place}: {first['msg']}") from None
-    seen: dict[str, str] = {}
-    for number, entry in enumerate(entries):
-        if entry.sha256 in seen:
-            raise ConfigurationError(
-                f"auth.keys_file: {path}: keys.{number} ('{entry.name}'): its key is also that of "
-                f"'{seen[entry.sha256]}'; give every holder a key of its own"
-            )
-        seen[entry.sha256] = entry.name
-    return entries
+        return key

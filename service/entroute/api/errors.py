@@ -11,12 +11,17 @@ from entroute.errors import (
     ContextLengthExceeded,
     DeadlineExceeded,
     HeadersTooLarge,
+    InsufficientQuota,
     InvalidRequest,
+    KeysUnavailable,
+    LimitsUnavailable,
     NotFound,
     Overloaded,
     PermissionDenied,
+    RateLimitExceeded,
     RequestError,
     RequestTooLarge,
+    StoreUnavailable,
     TierUnavailable,
     WorkerError,
     WorkerRejected,
@@ -30,9 +35,14 @@ STATUS: tuple[tuple[type[Exception], int, str, str | None], ...] = (
     (AuthenticationFailed, 401, "authentication_error", "invalid_api_key"),
     (PermissionDenied, 403, "permission_error", None),
     (NotFound, 404, "invalid_request_error", None),
+    (InsufficientQuota, 429, "insufficient_quota", "insufficient_quota"),
+    (RateLimitExceeded, 429, "requests", "rate_limit_exceeded"),  # or of type tokens, cost
+    (LimitsUnavailable, 503, "server_error", "limits_unavailable"),
     (RequestTooLarge, 413, "invalid_request_error", "request_too_large"),
     (HeadersTooLarge, 431, "invalid_request_error", "headers_too_large"),
     (BudgetExhausted, 400, "invalid_request_error", "budget_exhausted"),
+    (KeysUnavailable, 503, "server_error", "keys_unavailable"),
+    (StoreUnavailable, 503, "server_error", "store_unavailable"),
     (WorkerTimeout, 504, "server_error", "upstream_timeout"),
     (DeadlineExceeded, 504, "server_error", "deadline_exceeded"),
     (Overloaded, 503, "server_error", "overloaded"),
@@ -43,8 +53,13 @@ STATUS: tuple[tuple[type[Exception], int, str, str | None], ...] = (
 
 _BAD_REQUEST = 400
 _PASSED_ON = frozenset({413})  # other 4xx of workers are told as 400, never as FastAPI's 422
-_RETRY_TIER_S = 5  # a health sweep brings a worker back
-_RETRY_CANCELLED_S = 1
+_RETRY_S: tuple[tuple[type[Exception], int], ...] = (
+    (LimitsUnavailable, 1),  # when their books are next asked for
+    (KeysUnavailable, 2),  # when they, or a store that failed, are next looked for
+    (StoreUnavailable, 2),
+    (TierUnavailable, 5),  # a health sweep brings a worker back
+    (CallFailed, 1),  # an answer that was cancelled
+)
 
 
 def rendered(error: Exception) -> tuple[int, dict[str, Any], dict[str, str]]:
@@ -57,7 +72,8 @@ def rendered(error: Exception) -> tuple[int, dict[str, Any], dict[str, str]]:
     for kind, status, type_, usual in STATUS:
         if isinstance(error, kind):
             code = getattr(error, "code", None) or usual
-            body = _body(_message(error), type_, _param(error), code)
+            told = getattr(error, "dimension", type_) if kind is RateLimitExceeded else type_
+            body = _body(_message(error), told, _param(error), code)
             return status, body, _headers(error, status)
     body = _body(
         "The gateway failed; the log has the details.", "server_error", None, "internal_error"
@@ -82,6 +98,8 @@ def _message(error: Exception) -> str:
         return "A worker failed to answer."
     if isinstance(error, TierUnavailable):
         return f"No worker of tier '{error.tier}' can be reached."
+    if isinstance(error, StoreUnavailable):
+        return "Shared state cannot be reached now; nothing is certain to have changed. Retry."
     if isinstance(error, Overloaded):
         return "The workers have no room now; retry later."
     return str(error)
@@ -95,13 +113,21 @@ def _param(error: Exception) -> str | None:
 
 
 def _headers(error: Exception, status: int) -> dict[str, str]:
-    if isinstance(error, Overloaded):
-        seconds = max(1, round(error.retry_after_s))
-        return {"retry-after": str(seconds), "x-should-retry": "true"}
-    if isinstance(error, TierUnavailable):
-        return {"retry-after": str(_RETRY_TIER_S), "x-should-retry": "true"}
-    if isinstance(error, CallFailed) and not isinstance(error, WorkerError):
-        return {"retry-after": str(_RETRY_CANCELLED_S), "x-should-retry": "true"}
+    wait = _wait_s(error)
+    if wait is not None:
+        again = "false" if isinstance(error, InsufficientQuota) else "true"
+        return {"retry-after": str(wait), "x-should-retry": again}
     if isinstance(error, BudgetExhausted | DeadlineExceeded):
         return {"x-should-retry": "false"}
     return {"www-authenticate": "Bearer"} if status == 401 else {}  # noqa: PLR2004
+
+
+def _wait_s(error: Exception) -> int | None:
+    """Return after how many seconds a retry may succeed, None where nobody can say."""
+    if isinstance(error, Overloaded):
+        return max(1, round(error.retry_after_s))
+    if isinstance(error, RateLimitExceeded):
+        return error.retry_after_s
+    if isinstance(error, WorkerError):
+        return None
+    return next((seconds for kind, seconds in _RETRY_S if isinstance(error, kind)), None)

@@ -22,11 +22,18 @@ def evidence_of(trace: Trace, outcome: Outcome) -> dict[str, Any]:
             {"tier": s.tier, "tokens": s.tokens, "reread_tokens": s.reread_tokens}
             for s in outcome.segments
         ],
+        "resumed": sum(candidate.resumed for candidate in outcome.candidates),
         "cancelled": outcome.cancelled,
         "saved_tokens": dict(outcome.saved),
         "failures": len(outcome.failures),
         "entropy_nats": [round(token_entropy(t), 4) for t in outcome.choices[0].logprobs],
     }
+    if trace.likeness is not None:
+        evidence["semantic"] = {
+            "result": trace.likeness.result,
+            "similarity": _rounded(trace.likeness.similarity),
+            "guard": trace.likeness.guard or None,
+        }
     if trace.decision is not None:
         evidence["decision"] = _decision(trace.decision)
     if trace.estimate is not None:
@@ -93,6 +100,7 @@ def _candidate(candidate: Completion) -> dict[str, Any]:
         "finish_reason": candidate.finish_reason,
         "completion_tokens": candidate.usage.completion_tokens,
         "latency_s": round(candidate.latency_s, 4),
+        "resumed": candidate.resumed,
     }
 
 

@@ -67,7 +67,9 @@ class TakesLabels(Protocol):
         ...
 
 
-def feedback_routes(feedback: TakesLabels, admit: Callable[[Request], Principal]) -> APIRouter:
+def feedback_routes(
+    feedback: TakesLabels, admit: Callable[[Request], Awaitable[Principal]]
+) -> APIRouter:
     """Return the path that takes labels.
 
     Args:

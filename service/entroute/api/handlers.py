@@ -55,20 +55,20 @@ def invalid_request(error: RequestValidationError) -> InvalidRequest:
     if first["type"] == "json_invalid":
         detail = first.get("ctx", {}).get("error", "")
         return InvalidRequest(f"The body is not valid JSON: {detail}.", code="invalid_json")
-    path = _path(first["loc"][1:], error.body)
+    path = _path(first["loc"][1:], error.body, absent=first["type"] == "missing")
     if not path:
         return InvalidRequest("The body must be a JSON object with content-type application/json.")
     return InvalidRequest(f"{path}: {first['msg']}.", param=path)
 
 
-def _path(location: Sequence[int | str], body: Any) -> str:
+def _path(location: Sequence[int | str], body: Any, *, absent: bool) -> str:
     """Return a dotted path without the names of union members that validation puts into it."""
     parts: list[str] = []
     here = body
     for place, part in enumerate(location):
         known = isinstance(here, dict) and part in here
         inside = isinstance(here, list) and isinstance(part, int)
-        missing = isinstance(here, dict) and place == len(location) - 1
+        missing = absent and isinstance(here, dict) and place == len(location) - 1
         if known or inside or missing:
             parts.append(str(part))
             here = here[part] if known or (inside and int(part) < len(here)) else None

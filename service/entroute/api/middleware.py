@@ -2,7 +2,7 @@
 
 import logging
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from uuid import uuid4
 
 import orjson
@@ -20,7 +20,8 @@ class Edge:
     """Gives every request an id, refuses what is too large unread, and answers what failed inside.
 
     A sane inbound `x-request-id` is kept. The id is at `scope["state"]["request_id"]` and on every
-    response; the time of arrival is at `scope["state"]["arrived"]`.
+    response; the time of arrival is at `scope["state"]["arrived"]`. What is put at
+    `scope["state"]["headers"]` returns headers that are sent with whatever is answered.
 
     Args:
         app: What follows.
@@ -61,7 +62,8 @@ class Edge:
             nonlocal begun
             if message["type"] == "http.response.start":
                 begun = True
-                message["headers"] = [*message["headers"], (b"x-request-id", request_id)]
+                own = [(b"x-request-id", request_id), *_raw(scope["state"].get("headers", dict)())]
+                message["headers"] = [*message["headers"], *own]
             await send(message)
 
         try:
@@ -104,8 +106,12 @@ class Edge:
 async def _refuse(error: Exception, send: Send) -> None:
     status, body, headers = rendered(error)
     data = orjson.dumps(body)
-    raw = [(name.encode(), value.encode()) for name, value in headers.items()]
+    raw = _raw(headers)
     raw += [(b"content-type", b"application/json"), (b"content-length", str(len(data)).encode())]
     raw += [(b"connection", b"close")]
     await send({"type": "http.response.start", "status": status, "headers": raw})
     await send({"type": "http.response.body", "body": data})
+
+
+def _raw(headers: Mapping[str, str]) -> list[tuple[bytes, bytes]]:
+    return [(name.encode(), value.encode()) for name, value in headers.items()]

@@ -1,7 +1,7 @@
 """Bodies are parsed by orjson: fast, and strict about what JSON cannot say."""
 
 import json
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
 import orjson
@@ -40,7 +40,7 @@ def parsed(text: bytes) -> Any:
     return value
 
 
-def strict_route(admit: Callable[[Request], object]) -> type[APIRoute]:
+def strict_route(admit: Callable[[Request], Awaitable[object]]) -> type[APIRoute]:
     """Return a class of routes that hand their handlers a `StrictRequest` whose body is read.
 
     Args:
@@ -52,7 +52,7 @@ def strict_route(admit: Callable[[Request], object]) -> type[APIRoute]:
             handler = super().get_route_handler()
 
             async def handle(request: Request) -> Response:
-                admit(request)
+                await admit(request)
                 strict = StrictRequest(request.scope, request.receive)
                 try:
                     await strict.body()  # here, because FastAPI makes a 400 of every error in it

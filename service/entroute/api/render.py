@@ -26,6 +26,8 @@ class Rendering:
         logprobs: Whether the client wants log-probabilities.
         top_logprobs: How many alternatives a token it wants.
         explain: Whether it wants the evidence.
+        echo: The prompt that every choice begins with, "" for none.
+        reads_prompt: Whether the worker has put the prompt into the answer itself.
         model: The model's name, fixed at the first piece.
         started: Choices whose first piece was written.
         characters: By choice, those of the tokens whose log-probabilities were written.
@@ -41,6 +43,8 @@ class Rendering:
     logprobs: bool
     top_logprobs: int
     explain: bool
+    echo: str = ""
+    reads_prompt: bool = False
     model: str = ""
     started: set[int] = field(default_factory=set)
     characters: dict[int, int] = field(default_factory=dict)
@@ -54,6 +58,12 @@ class Rendering:
         if self.explain:
             body["entroute"] = self.summary(outcome)
         return body
+
+    def chunks(self, delta: Delta) -> list[dict[str, Any]]:
+        """Return one piece, after the prompt where a choice begins with it."""
+        begun = delta.index in self.started or not self.echo
+        prompt = [] if begun else [self.chunk(Delta(self.echo, delta.index, tier=delta.tier))]
+        return [*prompt, self.chunk(delta)]
 
     def chunk(self, delta: Delta) -> dict[str, Any]:
         """Return one piece; a choice's first carries the role."""
@@ -77,7 +87,7 @@ class Rendering:
         chunks = []
         for index, choice in enumerate(outcome.choices):
             if index not in self.started:
-                chunks.append(self.chunk(_whole(index, choice)))
+                chunks.extend(self.chunks(whole_delta(index, choice)))
             piece: dict[str, Any] = {**choice.choice_extra, "index": index, "logprobs": None}
             piece["finish_reason"] = choice.finish_reason
             piece["delta" if self.chat else "text"] = {} if self.chat else ""
@@ -103,22 +113,7 @@ class Rendering:
 
     def summary(self, outcome: Outcome) -> dict[str, Any]:
         """Return the `entroute` object: final values, and the evidence where it is wanted."""
-        trace = self.trace
-        summary: dict[str, Any] = {
-            "tier": outcome.tier,
-            "strategy": outcome.strategy,
-            "stop_reason": outcome.stop_reason,
-            "cache": trace.cache,
-            "calls": sum(charge.usage.calls for charge in trace.charges),
-            "overhead_ms": round(trace.overhead_s(self.clock()) * 1e3, 3),
-            "degraded": list(outcome.degraded),
-            "usage": spent(trace.charges),
-        }
-        if trace.estimate is not None and trace.estimate.difficulty is not None:
-            summary["difficulty"] = round(trace.estimate.difficulty, 4)
-        if self.explain:
-            summary.update(evidence_of(trace, outcome))
-        return summary
+        return summary_of(self.trace, outcome, self.clock(), explain=self.explain)
 
     def _name_model(self, tier: str) -> None:
         """Fix the model's name at the first piece: it is constant over a stream."""
@@ -137,7 +132,7 @@ class Rendering:
         rendered["finish_reason"] = choice.finish_reason
         rendered["logprobs"] = self._logprobs(choice.logprobs, index) if self.logprobs else None
         if not self.chat:
-            return {**rendered, "text": choice.content}
+            return {**rendered, "text": self.echo + choice.content}
         content = choice.content if choice.content or not choice.tool_calls else None
         message = {"role": "assistant", "content": content, "refusal": None, **choice.extra}
         return {**rendered, "message": message}
@@ -148,20 +143,46 @@ class Rendering:
         if self.chat:
             content = [{**t, "top_logprobs": list(t.get("top_logprobs") or ())[:k]} for t in tokens]
             return {"content": content, "refusal": None}
-        tops = [(t.get("top_logprobs") or ())[:k] for t in tokens]
+        told: list[float | None] = [t["logprob"] for t in tokens]
+        tops = [_alternatives(t, k) for t in tokens]
         offsets = [self.characters.get(index, 0)]
+        if self.reads_prompt and not offsets[0]:  # nothing comes before a prompt's first token
+            told[:1], tops[:1] = [None], [None]
         for token in tokens:
             offsets.append(offsets[-1] + len(token["token"]))
         self.characters[index] = offsets[-1]
         return {
             "tokens": [t["token"] for t in tokens],
-            "token_logprobs": [t["logprob"] for t in tokens],
-            "top_logprobs": [{o["token"]: o["logprob"] for o in top} for top in tops],
+            "token_logprobs": told,
+            "top_logprobs": tops,
             "text_offset": offsets[:-1],
         }
 
 
-def _whole(index: int, choice: Completion) -> Delta:
+def _alternatives(token: TokenLogprob, count: int) -> dict[str, float] | None:
+    return {o["token"]: o["logprob"] for o in (token.get("top_logprobs") or ())[:count]}
+
+
+def summary_of(trace: Trace, outcome: Outcome, now: float, *, explain: bool) -> dict[str, Any]:
+    """Return the `entroute` object: final values, and the evidence where it is wanted."""
+    summary: dict[str, Any] = {
+        "tier": outcome.tier,
+        "strategy": outcome.strategy,
+        "stop_reason": outcome.stop_reason,
+        "cache": trace.cache,
+        "calls": sum(charge.usage.calls for charge in trace.charges),
+        "overhead_ms": round(trace.overhead_s(now) * 1e3, 3),
+        "degraded": list(outcome.degraded),
+        "usage": spent(trace.charges),
+    }
+    if trace.estimate is not None and trace.estimate.difficulty is not None:
+        summary["difficulty"] = round(trace.estimate.difficulty, 4)
+    if explain:
+        summary.update(evidence_of(trace, outcome))
+    return summary
+
+
+def whole_delta(index: int, choice: Completion) -> Delta:
     """Return a finished choice as the one piece of a stream."""
     extra = dict(choice.extra)
     if choice.tool_calls:

@@ -1,7 +1,7 @@
 """Paths to their handlers."""
 
-from collections.abc import Callable
-from typing import Annotated, Any
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any, Protocol
 
 from fastapi import APIRouter, Body, Request
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
@@ -12,14 +12,14 @@ from entroute.api.answering import Answering
 from entroute.api.parsing import strict_route
 from entroute.api.schema import ChatBody, TextBody
 from entroute.opening import AUTO
-from entroute.protocols import Tier
 
 _STATUSES: tuple[tuple[int | str, str], ...] = (
     (400, "The request is wrong; `param` names the field."),
-    (401, "The API key is missing or unknown."),
+    (401, "The API key is missing, unknown or expired."),
     (403, "The key may not use what was asked for."),
     (404, "The model does not exist."),
     (413, "The body is too large."),
+    (429, "A limit of the API key is used up; see Retry-After."),
     (431, "The headers are too large."),
     (502, "A worker failed or is misconfigured."),
     (503, "No worker can be reached, or there is no room; see Retry-After."),
@@ -63,18 +63,32 @@ def answer_routes(answering: Answering) -> APIRouter:
     return router
 
 
-def model_routes(tiers: Callable[[], tuple[Tier, ...]], answering: Answering) -> APIRouter:
+class Listed(Protocol):
+    """A tier as it is listed."""
+
+    @property
+    def name(self) -> str:
+        """The tier's name."""
+        ...
+
+    @property
+    def model(self) -> str:
+        """The model its workers serve."""
+        ...
+
+
+def model_routes(tiers: Callable[[], Sequence[Listed]], answering: Answering) -> APIRouter:
     """Return the paths that list models: `auto`, every tier, every served model."""
     router = APIRouter(prefix="/v1", tags=["models"])
 
-    def names(request: Request) -> list[str]:
-        allowed = answering.admit(request).tiers
+    async def names(request: Request) -> list[str]:
+        allowed = (await answering.admit(request)).tiers
         usable = [t for t in tiers() if allowed is None or t.name in allowed]
         return list(dict.fromkeys([AUTO, *(t.name for t in usable), *(t.model for t in usable)]))
 
     @router.get("/models", summary="List models")
     async def models(request: Request) -> dict[str, Any]:
-        return {"object": "list", "data": [_model(name) for name in names(request)]}
+        return {"object": "list", "data": [_model(name) for name in await names(request)]}
 
     return router
 

@@ -13,7 +13,7 @@ from entroute.types import CacheMode, Options
 Role = Literal["system", "developer", "user", "assistant", "tool", "function"]
 
 _MOST_SAMPLES = 1024
-_SEEDS = (-(2**63), 2**63 - 1 - _MOST_SAMPLES)
+MOST_SEED = 2**63 - 1 - _MOST_SAMPLES
 """Signed 64 bits, with room for `seed + i` of the last sample."""
 
 _OPEN = ConfigDict(extra="allow", strict=True)
@@ -63,6 +63,20 @@ class BudgetOption(BaseModel):
         )
 
 
+CacheTag = Annotated[
+    str,
+    Field(
+        min_length=1,
+        max_length=64,
+        pattern="^[A-Za-z0-9._:/-]+$",
+        description="Names kept answers.",
+    ),
+]
+
+CacheTags = Annotated[list[CacheTag], Field(max_length=8)]
+"""Names by which the client's own kept answers can be invalidated."""
+
+
 class EntrouteOptions(BaseModel):
     """entroute's own options of one request."""
 
@@ -73,6 +87,7 @@ class EntrouteOptions(BaseModel):
     budget: BudgetOption = Field(default_factory=BudgetOption)
     verifier: dict[str, Any] | None = None
     cache: CacheMode = "default"
+    cache_tags: CacheTags = Field(default_factory=list)
     explain: bool = False
 
     def options(self) -> Options:
@@ -83,6 +98,7 @@ class EntrouteOptions(BaseModel):
             limits=self.budget.limits(),
             verifier=self.verifier,
             cache=self.cache,
+            cache_tags=tuple(sorted(set(self.cache_tags))),
             explain=self.explain,
         )
 
@@ -97,7 +113,7 @@ class AnswerBody(BaseModel):
     max_tokens: int | None = Field(default=None, ge=1)
     max_completion_tokens: int | None = Field(default=None, ge=1)
     temperature: float | None = Field(default=None, ge=0, le=2)
-    seed: int | None = Field(default=None, ge=_SEEDS[0], le=_SEEDS[1])
+    seed: int | None = Field(default=None, ge=-(2**63), le=MOST_SEED)
     stream: bool | None = None
     stream_options: StreamOptions | None = None
     entroute: dict[str, Any] | None = Field(
@@ -122,4 +138,8 @@ class TextBody(AnswerBody):
     """`POST /v1/completions`."""
 
     prompt: str | Annotated[list[str], Field(min_length=1, max_length=1)]
+    suffix: str | None = None
+    echo: bool | None = None
+    max_tokens: int | None = Field(default=None, ge=0)
+    max_completion_tokens: int | None = Field(default=None, ge=0)
     logprobs: int | None = Field(default=None, ge=0, le=20)

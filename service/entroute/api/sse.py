@@ -4,25 +4,47 @@ import asyncio
 import logging
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
-from typing import Any
+from typing import Any, Protocol
 
 import orjson
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from entroute.api import errors
 from entroute.api.leaving import ClientLeft, cancelled_when_client_leaves
-from entroute.api.render import Rendering
 from entroute.errors import EntrouteError
-from entroute.evidence import Outcome
+from entroute.evidence import Outcome, Trace
 from entroute.protocols import OutcomeStream
 from entroute.types import Delta
 
 _LOG = logging.getLogger(__name__)
 _KEEP_ALIVE = b": keep-alive\n\n"
-_DONE = b"data: [DONE]\n\n"
 
 Item = Delta | Outcome
+
+
+class Writing(Protocol):
+    """How one request's answer is written, whole or as a stream."""
+
+    @property
+    def trace(self) -> Trace:
+        """The request's trace."""
+        ...
+
+    def whole(self, outcome: Outcome) -> Mapping[str, Any]:
+        """Return the body of a whole answer."""
+        ...
+
+    def events(self, item: Item) -> bytes:
+        """Return what one item of a stream is told as, the outcome last."""
+        ...
+
+    def end(self) -> bytes:
+        """Return what follows the outcome's events."""
+        ...
+
+    def failed(self, error: Exception) -> bytes:
+        """Return how a stream ends that an error has cut off."""
+        ...
 
 
 def encode(payload: Mapping[str, Any]) -> bytes:
@@ -64,14 +86,11 @@ class FirstItem:
 
 
 class EventStream(Response):
-    """Streams an answer: keep-alive comments until its first item, chunks, `[DONE]`.
-
-    An error after the first byte is an event, and the stream then ends without `[DONE]`.
+    """Streams an answer: keep-alive comments until its first item, then its events.
 
     Args:
         first: The stream, its first item waited for or not.
-        rendering: How it is written.
-        include_usage: Whether a chunk of usage ends it.
+        writing: How it is written.
         keep_alive_s: Seconds between keep-alive comments before the first item.
         headers: Known at the first byte.
     """
@@ -81,9 +100,8 @@ class EventStream(Response):
     def __init__(
         self,
         first: FirstItem,
-        rendering: Rendering,
+        writing: Writing,
         *,
-        include_usage: bool,
         keep_alive_s: float,
         headers: Mapping[str, str],
     ) -> None:
@@ -92,8 +110,7 @@ class EventStream(Response):
         )
         del self.headers["content-length"]
         self._first = first
-        self._rendering = rendering
-        self._include_usage = include_usage
+        self._writing = writing
         self._keep_alive_s = keep_alive_s
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -116,21 +133,12 @@ class EventStream(Response):
             while not await self._first.wait(pause):
                 yield _KEEP_ALIVE
                 pause = self._keep_alive_s
-            yield self._encoded(await self._first.get())
+            yield self._writing.events(await self._first.get())
             async for item in self._first.items:
-                yield self._encoded(item)
+                yield self._writing.events(item)
         except Exception as error:  # noqa: BLE001 - the edge's last resort: the client must be told
             if not isinstance(error, EntrouteError):
-                _LOG.exception("request %s failed in mid-stream", self._rendering.trace.request_id)
-            yield errors.event(error)
+                _LOG.exception("request %s failed in mid-stream", self._writing.trace.request_id)
+            yield self._writing.failed(error)
         else:
-            yield _DONE
-
-    def _encoded(self, item: Item) -> bytes:
-        if isinstance(item, Delta):
-            chunk = self._rendering.chunk(item)
-            if self._include_usage:
-                chunk["usage"] = None
-            return encode(chunk)
-        chunks = self._rendering.last_chunks(item, include_usage=self._include_usage)
-        return b"".join(encode(chunk) for chunk in chunks)
+            yield self._writing.end()

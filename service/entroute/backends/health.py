@@ -4,11 +4,12 @@ import asyncio
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import httpx
 
-from entroute.backends.pool import Member, Pool
+from entroute.backends.http_worker import HttpWorker
+from entroute.backends.pool import Member
 from entroute.protocols import Clock
 
 _LOG = logging.getLogger(__name__)
@@ -24,6 +25,20 @@ class _Told:
 
     context_length: int | None
     engine: str
+
+
+class SweptPool(Protocol):
+    """A tier's workers as a sweep sees them."""
+
+    @property
+    def tier(self) -> str:
+        """The tier's name."""
+        ...
+
+    @property
+    def members(self) -> Sequence[Member[Any]]:
+        """Its workers."""
+        ...
 
 
 class HealthSweeps:
@@ -42,7 +57,7 @@ class HealthSweeps:
 
     def __init__(
         self,
-        pools: Sequence[Pool],
+        pools: Sequence[SweptPool],
         client: httpx.AsyncClient,
         clock: Clock,
         *,
@@ -86,12 +101,12 @@ class HealthSweeps:
             except Exception:  # noqa: BLE001 - one odd answer must not end all later sweeps
                 _LOG.exception("a health sweep failed; the next one follows")
 
-    async def _ask(self, member: Member, tier: str) -> None:
+    async def _ask(self, member: Member[HttpWorker], tier: str) -> None:
         detail = ""
         try:
             told = await self._question(member)
         except _Unhealthy as unhealthy:
-            detail = str(unhealthy)
+            detail = member.worker.conceal.text(str(unhealthy))
         else:
             member.context_length = told.context_length or member.context_length
             member.worker.engine = told.engine
@@ -102,7 +117,7 @@ class HealthSweeps:
             )
         member.healthy, member.detail = not detail, detail
 
-    async def _question(self, member: Member) -> _Told:
+    async def _question(self, member: Member[HttpWorker]) -> _Told:
         """Return what a worker tells of itself.
 
         Raises:

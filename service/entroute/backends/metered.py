@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import aclosing, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from entroute.backends.pool import NobodyAsked
 from entroute.calls import CallStream, spent_with
@@ -11,7 +11,7 @@ from entroute.evidence import Trace
 from entroute.ledger import Ledger
 from entroute.protocols import Backend, Clock
 from entroute.spending import Usage
-from entroute.types import Call, Completion
+from entroute.types import Call, Completion, Delta
 
 _FAILURES = (CallFailed, WorkerRejected, DeadlineExceeded)
 
@@ -55,10 +55,14 @@ class Metered:
         backend: What answers.
         ledger: Where calls are committed; each call must have been reserved there.
         stopwatch: Shared by all backends of the request.
+        salt: Keeps the tenant's prefix caches apart from others', "" for none.
     """
 
-    def __init__(self, backend: Backend, ledger: Ledger, stopwatch: Stopwatch) -> None:
+    def __init__(
+        self, backend: Backend, ledger: Ledger, stopwatch: Stopwatch, salt: str = ""
+    ) -> None:
         self._backend = backend
+        self._salt = salt
         self._ledger = ledger
         self._stopwatch = stopwatch
 
@@ -66,12 +70,16 @@ class Metered:
         """Answer at once. See `Backend.complete`.
 
         A call that failed or was cancelled had sent nothing that could be counted; one that no
-        worker was asked is no call.
+        worker was asked is no call. One that an earlier run has made asks nobody.
         """
+        kept = self._ledger.taken(call)
+        if kept is not None:
+            return kept
         with self._charged(call) as spent:
             with self._stopwatch:
-                completion = await self._backend.complete(call)
+                completion = await self._backend.complete(self._salted(call))
             spent.usage = completion.usage
+        self._ledger.answered(call, completion)
         return completion
 
     async def stream(self, call: Call) -> CallStream:
@@ -81,9 +89,14 @@ class Metered:
         log-probability entries, else the pieces. A finished call is charged before its completion
         is handed out, so that whoever sees the answer sees its price.
         """
-        completion: Completion | None = None
+        completion = self._ledger.taken(call)
+        if completion is not None:
+            for delta in _pieces(completion):
+                yield delta
+            yield completion
+            return
         with self._charged(call) as spent:
-            async with aclosing(self._backend.stream(call)) as pieces:
+            async with aclosing(self._backend.stream(self._salted(call))) as pieces:
                 while True:
                     with self._stopwatch:
                         piece = await anext(pieces, None)
@@ -96,7 +109,11 @@ class Metered:
                     else:
                         yield piece
         if completion is not None:
+            self._ledger.answered(call, completion)
             yield completion
+
+    def _salted(self, call: Call) -> Call:
+        return replace(call, salt=self._salt) if self._salt else call
 
     @contextmanager
     def _charged(self, call: Call) -> Iterator[_Spent]:
@@ -113,3 +130,21 @@ class Metered:
             self._ledger.commit(call, spent.usage)
             raise
         self._ledger.commit(call, spent.usage)
+
+
+def _pieces(kept: Completion) -> Iterator[Delta]:
+    """Yield a whole answer as its stream was: token by token where it is known token by token.
+
+    So a rule that looks at a stream sees what it would have seen of a worker's.
+    """
+    extra = dict(kept.extra)
+    if kept.tool_calls:
+        extra["tool_calls"] = [{"index": i, **call} for i, call in enumerate(kept.tool_calls)]
+    texts = [str(token.get("token")) for token in kept.logprobs]
+    if not texts or "".join(texts) != kept.content:
+        yield Delta(kept.content, 0, extra, kept.logprobs, kept.usage, kept.tier)
+        return
+    for made, (text, token) in enumerate(zip(texts, kept.logprobs, strict=True), start=1):
+        usage = replace(kept.usage, completion_tokens=made)
+        yield Delta(text, 0, extra, (token,), usage, kept.tier)
+        extra = {}

@@ -1,11 +1,13 @@
 """The workers of a tier as one backend: pick one, try another before the first byte."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
+from typing import Generic, TypeVar
 from urllib.parse import urlsplit
 
+from entroute.backends.http_worker import HttpWorker
 from entroute.backends.worker import Worker
 from entroute.calls import CallStream
 from entroute.decisions import TierLoad
@@ -22,13 +24,16 @@ from entroute.errors import (
 from entroute.protocols import Balancer
 from entroute.types import Call, Completion
 
+W = TypeVar("W", bound=HttpWorker)
+A = TypeVar("A")
+
 
 class NobodyAsked(TierUnavailable):
     """Every worker of a tier was known to be dead: nothing was sent, nothing was spent."""
 
 
 @dataclass(slots=True)
-class Member:
+class Member(Generic[W]):
     """A worker and what is known of its health.
 
     Attributes:
@@ -38,7 +43,7 @@ class Member:
         context_length: Tokens it can hold as it told, None if it did not.
     """
 
-    worker: Worker
+    worker: W
     healthy: bool = True
     detail: str = ""
     context_length: int | None = None
@@ -54,8 +59,8 @@ class Member:
         return self.worker.in_flight
 
 
-class Pool:
-    """The workers of one tier.
+class WorkerPool(Generic[W]):
+    """The workers of one tier, whatever they are asked.
 
     Args:
         tier: The tier's name.
@@ -65,7 +70,7 @@ class Pool:
     """
 
     def __init__(
-        self, tier: str, workers: Sequence[Worker], balancer: Balancer, *, attempts: int = 3
+        self, tier: str, workers: Sequence[W], balancer: Balancer, *, attempts: int = 3
     ) -> None:
         self.tier = tier
         self.members = [Member(worker) for worker in workers]
@@ -93,37 +98,24 @@ class Pool:
             healthy=sum(member.healthy for member in self.members),
         )
 
-    async def complete(self, call: Call) -> Completion:
-        """Answer at once. See `Backend.complete`."""
-        tried: list[Member] = []
+    async def asked(self, ask: Callable[[W], Awaitable[A]]) -> A:
+        """Return what a worker answers at once, another one's where the first fails.
+
+        Raises:
+            CallFailed, WorkerRejected, DeadlineExceeded: No worker answers.
+        """
+        tried: list[Member[W]] = []
         while True:
             member = self._pick(tried)
             try:
-                completion = await member.worker.complete(call)
+                answer = await ask(member.worker)
             except (WorkerError, WorkerRejected, DeadlineExceeded) as error:
                 self._failed(member, error, tried)
             else:
                 self.attempts_by_outcome["ok"] += 1
-                return completion
+                return answer
 
-    async def stream(self, call: Call) -> CallStream:
-        """Answer piece by piece, on another worker if one fails before its first piece."""
-        tried: list[Member] = []
-        while True:
-            member = self._pick(tried)
-            begun = False
-            try:
-                async with aclosing(member.worker.stream(call)) as pieces:
-                    async for piece in pieces:
-                        begun = True
-                        yield piece
-            except (WorkerError, WorkerRejected, DeadlineExceeded) as error:
-                self._failed(member, error, tried, begun=begun)
-            else:
-                self.attempts_by_outcome["ok"] += 1
-                return
-
-    def _pick(self, tried: Sequence[Member]) -> Member:
+    def _pick(self, tried: Sequence[Member[W]]) -> Member[W]:
         candidates = [m for m in self.members if m.healthy and m not in tried]
         if not candidates:
             # Nobody was tried before: `_failed` raises unless somebody is left to be picked.
@@ -131,7 +123,7 @@ class Pool:
         return candidates[self._balancer.pick(candidates)]
 
     def _failed(
-        self, member: Member, error: Exception, tried: list[Member], *, begun: bool = False
+        self, member: Member[W], error: Exception, tried: list[Member[W]], *, begun: bool = False
     ) -> None:
         """Note a failed attempt; raise unless another worker may be tried.
 
@@ -150,3 +142,28 @@ class Pool:
         if isinstance(error, WorkerUnavailable) and not begun:
             raise TierUnavailable(self.tier, str(error)) from error
         raise error
+
+
+class Pool(WorkerPool[Worker]):
+    """The workers of a tier that completes. See `WorkerPool`."""
+
+    async def complete(self, call: Call) -> Completion:
+        """Answer at once. See `Backend.complete`."""
+        return await self.asked(lambda worker: worker.complete(call))
+
+    async def stream(self, call: Call) -> CallStream:
+        """Answer piece by piece, on another worker if one fails before its first piece."""
+        tried: list[Member[Worker]] = []
+        while True:
+            member = self._pick(tried)
+            begun = False
+            try:
+                async with aclosing(member.worker.stream(call)) as pieces:
+                    async for piece in pieces:
+                        begun = True
+                        yield piece
+            except (WorkerError, WorkerRejected, DeadlineExceeded) as error:
+                self._failed(member, error, tried, begun=begun)
+            else:
+                self.attempts_by_outcome["ok"] += 1
+                return

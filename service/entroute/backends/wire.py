@@ -15,6 +15,7 @@ from entroute.spending import Usage
 from entroute.types import (
     EMPTY,
     Call,
+    ChatRequest,
     Completion,
     Delta,
     TokenLogprob,
@@ -53,6 +54,7 @@ def body_of(call: Call, model: str, *, stream: bool, engine: str = "") -> dict[s
         body.update(_conversation(call, engine))
     else:
         body["prompt"] = request.prompt
+        body.update(_around(request))
     if call.max_tokens is not None:
         body["max_tokens"] = call.max_tokens
     if request.temperature is not None:
@@ -70,6 +72,12 @@ def body_of(call: Call, model: str, *, stream: bool, engine: str = "") -> dict[s
         if engine == LLAMACPP:
             body["timings_per_token"] = True
     return body
+
+
+def _around(request: ChatRequest) -> Json:
+    """Return what a text completion asks beside its prompt, of workers that can do it."""
+    around: dict[str, Any] = {} if request.suffix is None else {"suffix": request.suffix}
+    return {**around, "echo": True} if request.reads_prompt else around
 
 
 def _conversation(call: Call, engine: str) -> Json:
@@ -162,7 +170,8 @@ def _openai_shaped() -> Iterator[None]:
         yield
     except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
         detail = f"not OpenAI's wire format: {type(error).__name__} {error}"
-        raise WorkerProtocolError("?", detail) from error
+        # Not chained: its words are the worker's, from which no key has been taken out.
+        raise WorkerProtocolError("?", detail) from None
 
 
 @_openai_shaped()
@@ -226,7 +235,7 @@ class Fold:
             WorkerProtocolError: The chunk is an error or not a chunk.
         """
         if not isinstance(chunk, dict) or "error" in chunk:
-            raise WorkerProtocolError("?", f"error in mid-stream: {str(chunk)[:200]}")
+            raise WorkerProtocolError("?", f"error in mid-stream: {chunk}")
         self._usage = usage_of(chunk.get("usage")) or counted(chunk.get("timings")) or self._usage
         self._model = chunk.get("model") or self._model
         choices = chunk.get("choices")

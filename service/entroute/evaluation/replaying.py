@@ -15,7 +15,7 @@ from entroute.calls import CallStream
 from entroute.errors import WorkerRejected
 from entroute.evaluation.bank import Sample
 from entroute.evaluation.virtual_time import VirtualLoop
-from entroute.execution import Execution
+from entroute.execution import Execution, Repeat
 from entroute.protocols import Sandbox
 from entroute.sandbox import BubblewrapConfig, BubblewrapSandbox
 from entroute.spending import Usage
@@ -108,7 +108,9 @@ class RecordedSandbox:
         self._home = home
         self._known: dict[tuple[str, str, float], Execution] = {}
 
-    async def run(self, source: str, *, stdin: str = "", wall_s: float = 10.0) -> Execution:
+    async def run(
+        self, source: str, *, stdin: str = "", wall_s: float = 10.0, repeat: Repeat | None = None
+    ) -> Execution:
         """Run a program or wait as long as it took. See `Sandbox.run`."""
         key = (source, stdin, wall_s)
         if key in self._known:
@@ -118,7 +120,7 @@ class RecordedSandbox:
         if not isinstance(loop, VirtualLoop):
             raise TypeError("a recorded sandbox runs on a virtual loop")
         with loop.real_time():
-            running = self._sandbox.run(source, stdin=stdin, wall_s=wall_s)
+            running = self._sandbox.run(source, stdin=stdin, wall_s=wall_s, repeat=repeat)
             future = asyncio.run_coroutine_threadsafe(running, self._home)
             self._known[key] = await asyncio.wrap_future(future)
         return self._known[key]

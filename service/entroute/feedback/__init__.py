@@ -7,7 +7,6 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from entroute.budgeted_redis import RedisUrl
 from entroute.errors import ConfigurationError
 from entroute.feedback.decided import DecidedMemory
 from entroute.feedback.feedback import Feedback, Origin, Rules, told
@@ -15,7 +14,8 @@ from entroute.feedback.learning import Learner
 from entroute.feedback.sharing import RedisKeeper
 from entroute.feedback.storage import FileKeeper, Keeper, MemoryKeeper
 from entroute.protocols import Clock
-from entroute.redis_links import RedisLinks
+from entroute.redis_link.budgeted import RedisUrl
+from entroute.redis_link.links import RedisLinks
 
 _SHARED_WINDOWS = 4
 
@@ -120,8 +120,7 @@ class RedisFeedbackConfig(_Common):
     timeout_ms: int = Field(
         50,
         gt=0,
-        description="Milliseconds one operation may take; after that labels stay in this process "
-        "and Redis is left alone for a second.",
+        description="Milliseconds one operation may take; after that labels stay in this process.",
     )
 
     def _keeper(self, learner: Learner, origin: Origin, links: RedisLinks) -> Keeper:

@@ -78,7 +78,9 @@ def decided_by(trace: Trace, profile: str, at: float) -> Decided | None:
     """Return what a finished trace decided, None when the request was not answered."""
     if trace.result != "ok" or trace.outcome is None:
         return None
-    cached = trace.shared or trace.cache in {"exact", "semantic"}
+    # What earlier runs had made whole is their answer once more.
+    resumed = trace.resumed > 0 and not trace.charges
+    cached = resumed or trace.shared or trace.cache in {"exact", "semantic"}
     decision = _NO_DECISION if cached or trace.decision is None else trace.decision
     return Decided(
         trace.request_id,

@@ -15,10 +15,10 @@ import orjson
 from pydantic import TypeAdapter, ValidationError
 from redis.asyncio import Redis
 
-from entroute.budgeted_redis import BudgetedRedis, RedisUnavailable
 from entroute.feedback.decided import Decided, Missing, decided_from
 from entroute.feedback.labels import Label
 from entroute.feedback.learning import Learner
+from entroute.redis_link.budgeted import BudgetedRedis, RedisUnavailable
 
 READ_EVERY_S = 2.0
 _MOST_WAITING = 1000

@@ -274,9 +274,10 @@ class ComputeOptimal:
 
 def _affordable(run: Run, plan: Plan, output_tokens: float) -> bool:
     """Whether the budget holds the most calls that the plan may make, at the expected length."""
-    budget = run.ledger.budget
-    tokens = plan.worst_calls * output_tokens
-    return run.ledger.calls_left >= plan.worst_calls and tokens <= budget.max_generated_tokens
+    calls, ledger = plan.worst_calls, run.ledger
+    room = ledger.room(plan.tier, run.request, calls)  # what was kept takes none
+    tokens = min(calls, ledger.calls_left) * output_tokens
+    return room >= calls and tokens <= ledger.budget.max_generated_tokens
 
 
 def _missing(run: Run, plan: Way) -> tuple[str, ...]:

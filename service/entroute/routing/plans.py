@@ -10,6 +10,8 @@ from entroute.protocols import Run, Strategy, Tier
 _WITH_VERIFIER = ("verify_then_escalate", "self_consistency", "best_of_n", "rejection")
 """Who serves a verifier that no plan has a use for; each says itself which ones it takes."""
 
+_ECHOED = "a prompt's log-probabilities, or a prompt without an answer"
+
 
 def usable_tiers(run: Run) -> tuple[Tier, ...]:
     """Return the tiers that fit the request and have a worker, cheapest first.
@@ -21,8 +23,7 @@ def usable_tiers(run: Run) -> tuple[Tier, ...]:
     """
     fitting = tuple(tier for tier in run.tiers if tier.fits(run.request))
     if not fitting:
-        what, param = ("images", "messages") if run.request.has_images else ("tools", "tools")
-        raise InvalidRequest(f"No tier you may use takes {what}.", param=param)
+        raise _nobody_fits(run)
     wanted = run.request.max_tokens or 0
     roomy = tuple(t for t in fitting if t.context_length is None or wanted < t.context_length)
     if not roomy:
@@ -36,6 +37,17 @@ def usable_tiers(run: Run) -> tuple[Tier, ...]:
     if not up:
         raise TierUnavailable(", ".join(tier.name for tier in roomy))
     return up
+
+
+def _nobody_fits(run: Run) -> InvalidRequest:
+    """Return what of a request no tier can do: the first field that alone stands in the way."""
+    request = run.request
+    if request.suffix is not None and not any(tier.fills for tier in run.tiers):
+        return InvalidRequest("No tier you may use can fill in before a suffix.", param="suffix")
+    if request.reads_prompt and not any(tier.echoes for tier in run.tiers):
+        return InvalidRequest(f"No tier you may use can echo {_ECHOED}.", param="echo")
+    what, param = ("images", "messages") if request.has_images else ("tools", "tools")
+    return InvalidRequest(f"No tier you may use takes {what}.", param=param)
 
 
 def down_tiers(run: Run) -> tuple[Tier, ...]:
@@ -56,6 +68,36 @@ def refuse_quality(run: Run) -> None:
         )
 
 
+def refuse_echo(run: Run, strategy: str) -> None:
+    """Refuse to echo what only a worker can where more than its one answer may be needed.
+
+    Raises:
+        InvalidRequest: The request asks for it.
+    """
+    if run.request.reads_prompt and strategy != "single":
+        raise InvalidRequest(
+            f"Echoing {_ECHOED} is done by one worker alone: name a tier as the model, or ask for "
+            "entroute.strategy 'single'.",
+            param="echo",
+        )
+
+
+def _refuse_unable(run: Run, tier: Tier) -> None:
+    """Refuse what a named tier cannot do for a text completion.
+
+    Raises:
+        InvalidRequest: The request asks for it.
+    """
+    if run.request.suffix is not None and not tier.fills:
+        raise InvalidRequest(
+            f"Tier '{tier.name}' cannot fill in before a suffix: it declares neither "
+            "fill_in_middle nor suffix.",
+            param="suffix",
+        )
+    if run.request.reads_prompt and not tier.echoes:
+        raise InvalidRequest(f"The workers of '{tier.name}' cannot echo {_ECHOED}.", param="echo")
+
+
 def pinned_decision(run: Run, tier: Tier, strategies: Mapping[str, Strategy]) -> Decision:
     """Return the decision that the request itself makes: its strategy, or `single`.
 
@@ -65,6 +107,8 @@ def pinned_decision(run: Run, tier: Tier, strategies: Mapping[str, Strategy]) ->
     """
     refuse_quality(run)
     name = run.options.strategy or "single"
+    refuse_echo(run, name)
+    _refuse_unable(run, tier)
     strategy = strategies.get(name)
     if strategy is None:
         known = ", ".join(sorted(strategies))

@@ -8,7 +8,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from entroute.errors import ConfigurationError, SandboxUnavailable
-from entroute.execution import Execution
+from entroute.execution import Execution, Repeat
 from entroute.protocols import Clock
 from entroute.sandbox.checks import check_isolation
 from entroute.sandbox.child import ChildDied, Job
@@ -55,7 +55,9 @@ class BubblewrapSandbox:
             raise ConfigurationError(f"sandbox.warm: {error}; keep fewer ready") from error
         self._pool = pool
 
-    async def run(self, source: str, *, stdin: str = "", wall_s: float = 10.0) -> Execution:
+    async def run(
+        self, source: str, *, stdin: str = "", wall_s: float = 10.0, repeat: Repeat | None = None
+    ) -> Execution:
         """Run a program. See `Sandbox.run`; `wall_s` is cut to the configured maximum."""
         if self._pool is None:
             raise SandboxUnavailable("the sandbox is not started")

@@ -6,12 +6,12 @@ from typing import Literal
 
 import httpx
 import structlog
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from entroute.addresses import HttpUrl
-from entroute.bodies import AS_IT_IS, read_body
+from entroute.addresses import BearerKey, HttpUrl
+from entroute.bodies import AS_IT_IS, Concealing, read_body
 from entroute.errors import ConfigurationError, SandboxUnavailable
-from entroute.execution import Execution
+from entroute.execution import Execution, Repeat
 from entroute.sandbox.wire import EXECUTION, encode_request
 
 _BUSY = 503
@@ -30,11 +30,12 @@ class _Answer:
 
     status: int
     body: bytes
+    conceal: Concealing
 
     @property
     def words(self) -> str:
-        """How the body begins."""
-        return self.body[:_QUOTED].decode(errors="replace")
+        """How the body begins, without the key that the server was sent."""
+        return self.conceal.bytes(self.body)[:_QUOTED].decode(errors="replace")
 
 
 class RemoteSandbox:
@@ -48,6 +49,7 @@ class RemoteSandbox:
         key = config.api_key
         headers = {} if key is None else {"authorization": f"Bearer {key.get_secret_value()}"}
         self._config = config
+        self._conceal = Concealing("" if key is None else key.get_secret_value())
         # The environment is not trusted: a proxy has no business between gateway and sandbox.
         self._client = httpx.AsyncClient(
             base_url=config.url,
@@ -77,7 +79,9 @@ class RemoteSandbox:
             return
         self._check(answer)
 
-    async def run(self, source: str, *, stdin: str = "", wall_s: float = 10.0) -> Execution:
+    async def run(
+        self, source: str, *, stdin: str = "", wall_s: float = 10.0, repeat: Repeat | None = None
+    ) -> Execution:
         """Run a program. See `Sandbox.run`."""
         answer = await self._post(source, stdin, wall_s)
         if answer.status != httpx.codes.OK:
@@ -105,9 +109,8 @@ class RemoteSandbox:
                 f"sandbox.url: {url} answered something else than a run and is no sandbox"
             ) from error
         if (run.status, run.stdout) != ("ok", _TRIED):
-            raise ConfigurationError(
-                f"sandbox.url: {url} could not run `{_TRIAL}` ({run.error or run.stdout[:_QUOTED]})"
-            )
+            said = self._conceal.text(run.error or run.stdout)[:_QUOTED]
+            raise ConfigurationError(f"sandbox.url: {url} could not run `{_TRIAL}` ({said})")
 
     async def _post(self, source: str, stdin: str, wall_s: float) -> _Answer:
         config = self._config
@@ -126,9 +129,10 @@ class RemoteSandbox:
         timeout = httpx.Timeout(limit_s, connect=self._config.connect_s)
         async with self._client.stream("POST", "/run", content=body, timeout=timeout) as response:
             try:
-                return _Answer(response.status_code, await read_body(response, _MAX_ANSWER_BYTES))
+                body = await read_body(response, _MAX_ANSWER_BYTES)
             except ValueError as error:
                 raise SandboxUnavailable("the sandbox server's answer is too large") from error
+            return _Answer(response.status_code, body, self._conceal)
 
 
 class RemoteConfig(BaseModel):
@@ -138,7 +142,7 @@ class RemoteConfig(BaseModel):
 
     kind: Literal["http"] = Field("http", description="Run programs on a sandbox server.")
     url: HttpUrl = Field(description="Base address of the server, such as http://sandbox:8090.")
-    api_key: SecretStr | None = Field(
+    api_key: BearerKey | None = Field(
         None, description="Bearer key of the server; give it in the environment, not in the file."
     )
     connect_s: float = Field(2.0, gt=0, le=60, description="Seconds a connection may take.")

@@ -1,12 +1,12 @@
 """Shared state in Redis: a Redis that is down or slow costs next to nothing."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-from redis.asyncio import Redis
+from redis.exceptions import ResponseError
 
-from entroute.budgeted_redis import BudgetedRedis, RedisUnavailable
-from entroute.errors import StoreUnavailable
+from entroute.errors import StoreUnavailable, WrongKind
+from entroute.redis_link.budgeted import Ask, BudgetedRedis, RedisUnavailable
 
 _EXTEND = """
 if redis.call('GET', KEYS[1]) == ARGV[1] then
@@ -20,6 +20,13 @@ if redis.call('GET', KEYS[1]) == ARGV[1] then
   return redis.call('DEL', KEYS[1])
 end
 return 0
+"""
+
+_PUT_FIELDS = """
+if #ARGV > 1 then
+  redis.call('HSET', KEYS[1], unpack(ARGV, 2))
+end
+return redis.call('PEXPIRE', KEYS[1], ARGV[1])
 """
 
 
@@ -50,10 +57,13 @@ class RedisStore:
 
     async def claim(self, key: str, token: bytes, ttl_s: float) -> bool:
         """Store a token unless the key exists; return whether it was stored."""
-        ask = await self._ask(
-            lambda redis: redis.set(self._prefix + key, token, nx=True, px=_ms(ttl_s))
+        name = self._prefix + key
+        claimed = await self._ask(
+            lambda redis: redis.set(name, token, nx=True, px=_ms(ttl_s)),
+            # Granted to a caller that has left, it would be held by nobody.
+            undo=lambda redis: redis.eval(_RELEASE, 1, name, token),
         )
-        return bool(ask)
+        return bool(claimed)
 
     async def extend(self, key: str, token: bytes, ttl_s: float) -> bool:
         """Give a claimed key a new life if it still holds this token; return whether it does."""
@@ -72,15 +82,8 @@ class RedisStore:
 
     async def put_fields(self, key: str, fields: Mapping[str, bytes], ttl_s: float) -> None:
         """Store fields beside those that a key has, and give all of them a new life."""
-
-        async def ask(redis: Redis) -> None:
-            async with redis.pipeline(transaction=True) as pipe:
-                values: dict[Any, Any] = {**fields}
-                pipe.hset(self._prefix + key, mapping=values)
-                pipe.pexpire(self._prefix + key, _ms(ttl_s))
-                await pipe.execute()
-
-        await self._ask(ask)
+        pairs = [part for name, value in fields.items() for part in (name.encode(), value)]
+        await self._run(_PUT_FIELDS, key, _ms(ttl_s), *pairs)
 
     async def close(self) -> None:
         """Do nothing: the connections belong to whoever made them."""
@@ -89,10 +92,13 @@ class RedisStore:
         """Run a script of a few lines; sending it whole needs no registering, nor a second trip."""
         return await self._ask(lambda redis: redis.eval(script, 1, self._prefix + key, *arguments))
 
-    async def _ask(self, ask: Callable[[Redis], Awaitable[Any]]) -> Any:
+    async def _ask(self, ask: Ask, undo: Ask | None = None) -> Any:
         try:
-            return await self._redis.ask(ask)
+            return await self._redis.ask(ask, undo)
         except RedisUnavailable as error:
+            reason = error.__cause__
+            if isinstance(reason, ResponseError) and "WRONGTYPE" in str(reason):
+                raise WrongKind(str(error)) from error
             raise StoreUnavailable(str(error)) from error
 
 

@@ -102,7 +102,7 @@ async def climbed(run: Run, rule: AcceptRule, manner: Callable[[AcceptRule], Man
     climb = Climb()
     tier: Tier | None = run.tier(run.decision.tier)
     while tier is not None:
-        fitted = _fitted(run, tier, rule, 1 + manner(rule).calls)
+        fitted = _fitted(run, tier, rule, manner(rule))
         draw = await _next_draw(run, climb, tier, manner(fitted))
         if draw is not None:
             tier = draw.tier
@@ -120,12 +120,20 @@ async def climbed(run: Run, rule: AcceptRule, manner: Callable[[AcceptRule], Man
     return climb
 
 
-def _fitted(run: Run, tier: Tier, rule: AcceptRule, each: int) -> AcceptRule:
-    """Return the rule for as many samples as there are calls for, at `each` calls a sample."""
-    spare = each if higher(run, tier) is not None else 0
-    begun = run.head is not None and run.head.tier == tier.name
-    room = (run.ledger.calls_left + begun - spare) // each
-    return replace(rule, most=min(rule.most, max(1, room)))
+def _fitted(run: Run, tier: Tier, rule: AcceptRule, manner: Manner) -> AcceptRule:
+    """Return the rule for as many samples as there are calls for, their judging included."""
+    begun = int(run.head is not None and run.head.tier == tier.name)
+    spare = 1 + manner.calls if higher(run, tier) is not None else 0
+    room = run.ledger.room(
+        tier.name,
+        manner.request or run.request,
+        rule.most - begun,
+        first=begun,
+        top_logprobs=manner.top_logprobs,
+        judging=manner.calls,
+        spare=spare + begun * manner.calls,
+    )
+    return replace(rule, most=max(1, begun + room))
 
 
 async def _next_draw(run: Run, climb: Climb, tier: Tier, manner: Manner) -> Draw | None:

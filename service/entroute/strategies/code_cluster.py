@@ -3,6 +3,7 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from random import Random
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -212,7 +213,9 @@ class CodeCluster:
         examples = examples_in(last_prompt(run.request))
         inputs: tuple[tuple[Any, ...], ...] = ()
         if examples.function is not None:
-            inputs = generated_inputs(examples.inputs, self._config.inputs, run.rng)
+            # The same for every run of the prompt: what a program does on them may be kept.
+            rng = Random(repr(examples.inputs))  # noqa: S311 - nothing secret is drawn
+            inputs = generated_inputs(examples.inputs, self._config.inputs, rng)
             # Without any, programs would be told apart by how they are written.
             inputs = inputs or tuple({repr(given): given for given in examples.inputs}.values())
         if not examples.inputs:

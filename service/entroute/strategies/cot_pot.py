@@ -260,7 +260,7 @@ def _reserved(run: Run, pool: _Pool) -> Call | None:
     programs = pool.programs_next
     request = with_line(run.request, PROGRAM_LINE) if programs else run.request
     number = len(draw.calls)
-    room = min(draw.most - number, run.ledger.calls_left)
+    room = run.ledger.room(draw.tier.name, request, draw.most - number, first=number)
     call = next_sample(run, draw.tier, room, request=request, sample=number)
     if call is not None and programs:
         pool.programs.add(call.id)

@@ -132,12 +132,13 @@ class ProgramFirst:
         """Program, run, and reason only if that fails. See `Strategy.run`."""
         # At temperature 0 a second program is the first one again.
         programs = 2 if self._config.confirm and run.request.temperature != 0 else 1
-        if run.ledger.calls_left <= programs:
+        tier, asked = run.tier(run.decision.tier), with_line(run.request, PROGRAM_LINE)
+        # One call is for the reasoned answer.
+        if run.ledger.room(tier.name, asked, programs, spare=1) < programs:
             run.ledger.exhausted = "max_calls"
             return await plain_outcome(run, self.name, self._parts.voter, stop="budget")
         reader = self._reader(run)
-        manner = Manner(FixedRule(programs), reader, request=with_line(run.request, PROGRAM_LINE))
-        draw = await drawn(run, run.tier(run.decision.tier), manner)
+        draw = await drawn(run, tier, Manner(FixedRule(programs), reader, request=asked))
         climb = Climb([draw], draw.moves, draw.stop)
         if len(draw.done) == programs and _agreed(draw):
             climb.stop = "settled"

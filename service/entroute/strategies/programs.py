@@ -8,6 +8,7 @@ from entroute.answers import TAIL, extract, recognised_form
 from entroute.code import code_blocks, defining, parsed
 from entroute.errors import SandboxUnavailable
 from entroute.evidence import Refusal
+from entroute.execution import Repeat
 from entroute.protocols import Run, Sandbox
 from entroute.strategies.base import until_deadline
 from entroute.types import ChatRequest, Completion
@@ -85,7 +86,8 @@ async def printed(run: Run, sandbox: Sandbox, text: str, *, wall_s: float) -> Pr
         return Printed(None, "the answer holds no program")
     try:
         async with until_deadline(run):
-            execution = await sandbox.run(code, wall_s=wall_left(run, wall_s))
+            repeat = Repeat.of(run.principal.tenant, run.options.cache)
+            execution = await sandbox.run(code, wall_s=wall_left(run, wall_s), repeat=repeat)
     except SandboxUnavailable:
         run.trace.degrade("sandbox")
         return Printed(None, "the program could not be run", lost=True)
@@ -161,9 +163,11 @@ def ballot(completion: Completion, ran: Printed) -> Completion:
 
 
 def refuse_rewritten(run: Run) -> Refusal | None:
-    """Refuse what an answer in our own words cannot honour: log-probabilities and formats."""
+    """Refuse what an answer in our own words cannot honour: log-probabilities, formats, gaps."""
     if run.request.logprobs:
         return Refusal("logprobs", "its answer may be a program's output, which has none")
+    if run.request.suffix is not None:
+        return Refusal("suffix", "its answer may be a sentence about a program's output")
     form = run.request.extra.get("response_format")
     if isinstance(form, dict) and form.get("type") != "text":
         return Refusal("response_format", "its answer may be a sentence about a program's output")

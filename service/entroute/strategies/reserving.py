@@ -72,9 +72,9 @@ class Reserver:
         given = () if wave.head is None else (wave.head,)
         wanted = min(wave.samples, wave.most) - len(given)
         owed = wave.owed + self.judging * len(given)
-        room = min(wave.most - len(given), (ledger.calls_left - owed) // (1 + self.judging))
+        room = self._room(wave, wave.most - len(given), self.judging, owed)
         if room < 1 and wave.begun + len(given) == 0:
-            room = min(1, ledger.calls_left)
+            room = self._room(wave, 1, 0, 0)
         if room < wanted:
             ledger.exhausted = "max_calls"
         for share in range(room, 0, -1):
@@ -92,6 +92,18 @@ class Reserver:
             return Reserved(given, "budget")
         ledger.exhausted = self.refused
         return Reserved(given)
+
+    def _room(self, wave: Wave, most: int, judging: int, spare: int) -> int:
+        """Return how many samples there are calls for beside the head, as `Ledger.room` has it."""
+        return self.run.ledger.room(
+            self.tier.name,
+            self.request or self.run.request,
+            most,
+            first=wave.begun + (wave.head is not None),
+            top_logprobs=self.top_logprobs,
+            judging=judging,
+            spare=spare,
+        )
 
     def _reserved(self, wave: Wave, samples: int, share: int) -> tuple[Call, ...]:
         """Reserve so many calls beside the head, each with its share of what is left, or none.

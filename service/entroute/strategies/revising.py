@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from entroute.errors import BudgetExhausted, DeadlineExceeded
 from entroute.evidence import Escalation, cut_by
@@ -138,19 +139,25 @@ class Refining:
 
     def _reserved(self, chain: int) -> Call | None:
         """Reserve a chain's next attempt with its share of what is left, or None."""
-        draw, ledger = self.draw, self.run.ledger
+        draw, judge, ledger = self.draw, self.plan.judge, self.run.ledger
         live = len(self.places) - len(draw.done) - len(draw.failed)
-        owed = self.plan.judge.calls * (live + draw.votes.count(NOT_YET))
+        owed = judge.calls * (live + draw.votes.count(NOT_YET))
         # Where there is no room to judge even one, the first attempt goes without.
-        room = max(self._room(owed), 0 if self.places else min(1, ledger.calls_left))
-        call = next_sample(
-            self.run,
-            draw.tier,
-            room,
-            request=revision_of(self.run.request, self.chains[chain]),
-            sample=chain * self.plan.rounds + len(self.chains[chain]),
-            top_logprobs=self.plan.judge.top_logprobs,
+        judging, spare = (judge.calls, owed) if self.places else (0, 0)
+        request = revision_of(self.run.request, self.chains[chain])
+        sample, tops = chain * self.plan.rounds + len(self.chains[chain]), judge.top_logprobs
+        this = ledger.room(
+            draw.tier.name,
+            request,
+            1,
+            first=sample,
+            top_logprobs=tops,
+            judging=judging,
+            spare=spare,
         )
+        room = max(self._room(owed), this)
+        facts: dict[str, Any] = {"request": request, "sample": sample, "top_logprobs": tops}
+        call = next_sample(self.run, draw.tier, room, **facts)
         if call is None and draw.stop != "deadline":
             draw.stop = cut_by(ledger.exhausted)
         return call

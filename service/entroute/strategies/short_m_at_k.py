@@ -1,5 +1,6 @@
 """`short_m_at_k`: several samples that think, a vote over the first few to finish."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, Self
 
@@ -12,7 +13,7 @@ from entroute.strategies.drawing import Draw, Manner, Step, drawn
 from entroute.strategies.parts import StrategyParts
 from entroute.strategies.refusals import refuse_choices, refuse_cold
 from entroute.strategies.votes import refuse_judge, vote_outcome, voter_of
-from entroute.types import ChatRequest
+from entroute.types import ChatRequest, Completion
 
 BUDGET_FIELD = "thinking_token_budget"
 """vLLM's field at the top of a chat or text request; refused there without a reasoning parser."""
@@ -74,10 +75,19 @@ class FirstToFinish:
         """See `StoppingRule.step`."""
         if not draw.calls:
             return Step(draw=self.most)
-        if draw.live and len(draw.done) >= self.wanted:
+        if draw.live and len(self.first(draw.done)) >= self.wanted:
             # The first of fewer samples than wanted are a choice that the budget has cut.
             return Step(stop="settled" if len(draw.calls) == self.most else "budget")
         return Step()
+
+    def first(self, done: Sequence[Completion]) -> list[Completion]:
+        """Return what has finished, as if kept samples were drawn beside the others.
+
+        A kept one arrives at once, however long it is: while others run, it has finished only
+        when one as long has.
+        """
+        longest = max((c.usage.completion_tokens for c in done if not c.resumed), default=0)
+        return [c for c in done if not c.resumed or c.usage.completion_tokens <= longest]
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +147,8 @@ class ShortMAtK:
         voter = voter_of(run, self._voter)
         draw = await self._drawn(run, voter)
         order = sorted(range(len(draw.done)), key=lambda i: draw.done[i].usage.completion_tokens)
+        if any(sample.resumed for sample in draw.done):
+            order = order[: self._rule.wanted]
         draw.votes = tuple(draw.votes[i] for i in order)
         draw.done = [draw.done[i] for i in order]
         return vote_outcome(run, self.name, draw, draw.votes, voter.name)

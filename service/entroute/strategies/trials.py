@@ -7,6 +7,7 @@ from typing import Any
 from entroute.code import PRIVATE_OUT
 from entroute.errors import SandboxUnavailable
 from entroute.evidence import Verdict
+from entroute.execution import Repeat
 from entroute.protocols import Run, Sandbox
 from entroute.strategies.base import until_deadline
 from entroute.strategies.examples import Examples
@@ -134,7 +135,11 @@ class Trial:
         try:
             async with until_deadline(self.run):
                 wall_s = wall_left(self.run, self.wall_s)
-                execution = await self.sandbox.run(self._source(code, checks), wall_s=wall_s)
+                execution = await self.sandbox.run(
+                    self._source(code, checks),
+                    wall_s=wall_s,
+                    repeat=Repeat.of(self.run.principal.tenant, self.run.options.cache, self.mark),
+                )
         except SandboxUnavailable:
             self.run.trace.degrade("sandbox")
             return Tried(loaded=False, reason="the program could not be run", lost=True)

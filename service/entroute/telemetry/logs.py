@@ -30,6 +30,8 @@ def configure_logs(level: str, stream: TextIO = sys.stderr) -> None:
     root.handlers = [handler]
     root.setLevel(level.upper())
     logging.getLogger("httpx").setLevel(logging.WARNING)  # one line a health probe is noise
+    # At debug it writes other servers' headers, which may repeat the key that they were sent.
+    logging.getLogger("httpcore").setLevel(logging.WARNING)
     structlog.configure(
         processors=[
             structlog.stdlib.filter_by_level,
@@ -64,11 +66,14 @@ def line_of(trace: Trace) -> dict[str, Any]:
         "request_id": trace.request_id,
         "endpoint": trace.endpoint,
         "tenant": trace.tenant,
+        "key": trace.key or None,
+        "group": trace.group or None,
         "result": trace.result,
         "streamed": trace.streamed,
         "error": trace.error,
         "cache": trace.cache,
         "shared": trace.shared or None,
+        "resumed": trace.resumed or None,
         "degraded": trace.degraded or None,
         "exhausted": trace.exhausted,
         "calls": sum(usage.calls for usage in usages),

@@ -31,13 +31,18 @@ _COUNTERS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("cost_usd", "Cost at the configured prices.", ("tier",)),
     ("samples", "Samples by what became of them.", ("strategy", "result")),
     ("samples_cancelled", "Samples no longer needed.", ("strategy",)),
-    ("tokens_saved", "Tokens that were not spent: cache hits, samples stopped early.", ("reason",)),
+    (
+        "tokens_saved",
+        "Tokens that were not spent: cache hits, samples resumed or stopped early.",
+        ("reason",),
+    ),
     ("segment_tokens", "Tokens of answers that changed hands, by who wrote them.", ("tier",)),
     ("reread_tokens", "Tokens of partial answers read again at a hand-over.", ("tier",)),
     ("decisions", "What the policy chose, and what it went by.", ("plan", "basis")),
     ("escalations", "Moves between tiers.", ("from", "to", "reason")),
     ("verifier_abstained", "Candidates not judged.", ("verifier",)),
     ("cache_lookups", "Cache look-ups.", ("kind", "result")),
+    ("cache_false_hit_guard", "Likely answers by meaning that a guard refused.", ("guard",)),
     ("budget_exhausted", "Requests cut by a limit.", ("limit",)),
     ("degraded", "Requests that did without a part.", ("part",)),
 )
@@ -122,7 +127,7 @@ class Metrics:
         self._record_decision(trace)
         self._record_cache(trace)
         self._record_spending(trace)
-        if trace.outcome is not None and trace.cache != "exact":
+        if trace.outcome is not None and trace.cache not in {"exact", "semantic"}:
             self._record_outcome(trace.outcome)
 
     def _record_decision(self, trace: Trace) -> None:
@@ -139,16 +144,27 @@ class Metrics:
             return
         if trace.shared:
             result = "shared"
-        elif trace.cache == "miss":
-            result = "error" if "cache" in trace.degraded else "miss"
-        else:
+        elif trace.cache == "exact":
             result = "hit"
+        elif trace.waited_out:
+            result = "follow_timeout"
+        else:
+            result = "error" if "cache" in trace.degraded else "miss"
         self._inc("cache_lookups", "exact", result)
-        if trace.cache == "exact" and trace.outcome is not None:
+        likeness = trace.likeness
+        if likeness is not None:
+            self._inc("cache_lookups", "semantic", likeness.result)
+            if likeness.guard:
+                self._inc("cache_false_hit_guard", likeness.guard)
+        if trace.cache in {"exact", "semantic"} and trace.outcome is not None:
             usage = trace.outcome.usage
             self._inc("tokens_saved", "cache", by=usage.prompt_tokens + usage.completion_tokens)
 
     def _record_spending(self, trace: Trace) -> None:
+        if trace.samples is not None:
+            self._inc("cache_lookups", "samples", trace.samples)
+        if trace.resumed:
+            self._inc("tokens_saved", "resumed", by=trace.resumed_tokens)
         for charge in trace.charges:
             usage, tier, purpose = charge.usage, charge.tier, charge.purpose
             self._inc(
@@ -160,7 +176,9 @@ class Metrics:
 
     def _record_outcome(self, outcome: Outcome) -> None:
         strategy = outcome.strategy
-        self._inc("samples", strategy, "finished", by=len(outcome.candidates))
+        resumed = sum(candidate.resumed for candidate in outcome.candidates)
+        self._inc("samples", strategy, "resumed", by=resumed)
+        self._inc("samples", strategy, "finished", by=len(outcome.candidates) - resumed)
         self._inc("samples", strategy, "failed", by=len(outcome.failures))
         self._inc("samples", strategy, "cancelled", by=outcome.cancelled)
         self._inc("samples_cancelled", strategy, by=outcome.cancelled)
@@ -177,8 +195,10 @@ class Metrics:
             else:
                 self._see("verifier_score", verdict.score, outcome.verifier)
         for choice in outcome.choices:
-            if choice.logprobs:
-                entropy = fmean(token_entropy(token) for token in choice.logprobs)
+            # What a worker echoes of a prompt comes first and is no part of the answer.
+            echoed = max(0, len(choice.logprobs) - choice.usage.completion_tokens)
+            if told := choice.logprobs[echoed:]:
+                entropy = fmean(token_entropy(token) for token in told)
                 self._see("entropy_nats", entropy, choice.tier)
 
     def _inc(self, name: str, *labels: str, by: float = 1) -> None:

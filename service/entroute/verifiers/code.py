@@ -5,13 +5,12 @@ import json
 import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
-from random import Random
 from typing import Any
 
 from entroute.code import MAX_SOURCE, PRIVATE_OUT, code_blocks, defining
 from entroute.errors import InvalidRequest
-from entroute.execution import Execution
-from entroute.protocols import Sandbox
+from entroute.execution import Execution, Repeat
+from entroute.protocols import Run, Sandbox
 from entroute.verifiers.parts import VerifierParts
 
 NOT_RUN = "the sandbox cannot run it"
@@ -65,7 +64,7 @@ class Report:
 
 
 async def reported(
-    sandbox: Sandbox, rng: Random, program: str, facts: dict[str, Any], wall_s: float
+    sandbox: Sandbox, run: Run, program: str, facts: dict[str, Any], wall_s: float
 ) -> Report:
     """Run a program that calls `report(json)` and reads `FACTS`; return what it reported.
 
@@ -77,9 +76,10 @@ async def reported(
     Raises:
         SandboxUnavailable: Nothing could be run.
     """
-    nonce = f"{rng.getrandbits(128):032x}"
+    nonce = f"{run.rng.getrandbits(128):032x}"
     source = _HARNESS.format(nonce=nonce, facts=json.dumps(json.dumps(facts))) + program
-    execution = await sandbox.run(source, wall_s=wall_s)
+    repeat = Repeat.of(run.principal.tenant, run.options.cache, nonce)
+    execution = await sandbox.run(source, wall_s=wall_s, repeat=repeat)
     found = [line[32:] for line in execution.stdout.split("\n") if line.startswith(nonce)]
     return Report(tuple(_read(found)), execution)
 

@@ -103,7 +103,7 @@ class Program:
     Abstains where the sandbox cannot run, which is noted as degraded.
 
     Args:
-        run: The request, for its random choices.
+        run: The request, for its random choices and its tenant.
         sandbox: Runs answer and predicate.
         source: Defines `sat`.
         mode: What `sat` is given.
@@ -141,7 +141,7 @@ class Program:
         facts = {"source": self._source, "mode": mode, "text": text, "maker": maker}
         facts["whole"] = whole[-MAX_SOURCE:]
         try:
-            report = await reported(self._sandbox, self._run.rng, _PROGRAM, facts, self._timeout_s)
+            report = await reported(self._sandbox, self._run, _PROGRAM, facts, self._timeout_s)
         except SandboxUnavailable:
             self._run.trace.degrade("sandbox")
             return out_of_order(NOT_RUN)

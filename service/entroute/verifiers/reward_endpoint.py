@@ -12,10 +12,10 @@ from typing import Annotated, Any, Literal, Self
 
 import httpx
 import structlog
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from entroute.addresses import HttpUrl
-from entroute.bodies import AS_IT_IS, read_body
+from entroute.addresses import BearerKey, HttpUrl
+from entroute.bodies import AS_IT_IS, Concealing, read_body
 from entroute.types import ChatRequest
 from entroute.verifiers.judging import quoted
 
@@ -37,7 +37,7 @@ class RewardEndpoint(BaseModel):
         description="Where to post; for vLLM it ends in `/pooling` (a reward model) or `/score` "
         "(a cross-encoder)."
     )
-    api_key: SecretStr | None = Field(
+    api_key: BearerKey | None = Field(
         default=None, description="Bearer key; give it by environment, not in the file."
     )
     model: str | None = Field(default=None, description="Model id sent along, for vLLM.")
@@ -144,8 +144,8 @@ class RewardClient:
 
     def _note(self, status: int, said: str) -> None:
         """Log what the endpoint said, less the key: its paths and addresses are not for clients."""
-        if self._endpoint.api_key is not None:
-            said = said.replace(self._endpoint.api_key.get_secret_value(), "[api_key]")
+        key = self._endpoint.api_key
+        said = Concealing("" if key is None else key.get_secret_value()).text(said)
         name = self._endpoint.name
         _log.warning("reward_refused", endpoint=name, status=status, said=quoted(said))
 

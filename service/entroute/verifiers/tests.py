@@ -93,7 +93,7 @@ class UnitTests:
     Abstains where the sandbox cannot run, which is noted as degraded.
 
     Args:
-        run: The request, for its random choices.
+        run: The request, for its random choices and its tenant.
         sandbox: Runs the code.
         tests: Python sources, at least one.
         entry_point: Function under test, or None.
@@ -156,7 +156,7 @@ class UnitTests:
 
     async def _report(self, code: str, tests: Sequence[str]) -> Report:
         facts = {"code": code, "tests": list(tests), "entry_point": self._entry_point}
-        return await reported(self._sandbox, self._run.rng, _PROGRAM, facts, self._timeout_s)
+        return await reported(self._sandbox, self._run, _PROGRAM, facts, self._timeout_s)
 
     def _verdict(self, errors: Sequence[str]) -> Verdict:
         total = len(self._tests)

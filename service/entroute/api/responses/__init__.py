@@ -1,0 +1,1 @@
+"""`/v1/responses`: OpenAI's second way to ask, led through the same walk."""
