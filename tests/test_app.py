@@ -1,6 +1,6 @@
 """What the composition root derives from the configuration."""
 
-from entroute.app import fingerprint
+from entroute.caching import fingerprint
 from entroute.deciding import profile_of
 from entroute.loading import load
 

@@ -1,6 +1,5 @@
 """The composition root: with `entroute.fleet` the one place that names concrete classes."""
 
-import hashlib
 import random
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -8,7 +7,7 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontext
 from dataclasses import dataclass
 
 import structlog
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI
 from prometheus_client import CollectorRegistry
 from starlette.types import Scope
 
@@ -27,13 +26,15 @@ from entroute.api.routes import answer_routes, model_routes, ops_routes
 from entroute.api.usage import UsageDesk, usage_routes
 from entroute.backends.salting import TenantSalts
 from entroute.cache.executions import KeptExecutions
+from entroute.caching import check_semantic, fingerprint, kept_answers, serving
 from entroute.deciding import deciding, profile_of
 from entroute.fleet import Fleet
-from entroute.gateway import Gateway, Parts, result_of
+from entroute.gateway import Gateway, Parts, Recorder, result_of
 from entroute.opening import Opener
 from entroute.profile.profile import Profile
 from entroute.protocols import Clock, Strategy, Tier
 from entroute.settings import Settings
+from entroute.shared import known_names
 from entroute.strategies.parts import StrategyParts
 from entroute.telemetry.caching import CacheMetrics, ExecutionMetrics
 from entroute.telemetry.feedback import FeedbackMetrics
@@ -45,7 +46,7 @@ from entroute.telemetry.redis import RedisMetrics
 from entroute.telemetry.responses import ResponseMetrics
 from entroute.tenants.keys_file import check_key_file
 from entroute.tenants.refusals import limited_by
-from entroute.tools import Tools, built_tools, check_semantic, kept_answers, known_names
+from entroute.tools import Tools, built_tools
 from entroute.verifiers import build_verifier
 from entroute.verifiers.majority import Majority
 from entroute.verifiers.parts import VerifierParts
@@ -99,14 +100,19 @@ def create_app(
         salt=_salts(settings),
     )
     metrics.export_in_flight(lambda: gateway.in_flight + embeddings.in_flight)
-    metrics.registry.register(FeedbackMetrics(tools.feedback))
-    if isinstance(tools.programs, KeptExecutions):
-        metrics.registry.register(ExecutionMetrics(tools.programs.counts))
-    metrics.registry.register(RedisMetrics(tools.links))
-    if parts.cache is not None:
-        metrics.registry.register(CacheMetrics(parts.cache.discarded))
-    metrics.registry.register(KeyMetrics(tools.keys))
+    _export(metrics.registry, tools, parts)
     return _application(_Built(settings, fleet, gateway, embeddings, parts, metrics, tools))
+
+
+def _export(registry: CollectorRegistry, tools: Tools, parts: Parts) -> None:
+    """Export what is not counted from traces."""
+    registry.register(FeedbackMetrics(tools.feedback))
+    registry.register(RedisMetrics(tools.shared.links))
+    registry.register(KeyMetrics(tools.shared.keys))
+    if isinstance(tools.programs, KeptExecutions):
+        registry.register(ExecutionMetrics(tools.programs.counts))
+    if parts.cache is not None:
+        registry.register(CacheMetrics(parts.cache.discarded))
 
 
 def _parts(  # noqa: PLR0913, PLR0917 - a composition root composes
@@ -138,20 +144,26 @@ def _parts(  # noqa: PLR0913, PLR0917 - a composition root composes
         estimator=decides.estimator,
         policy=decides.policy,
         strategies=strategies,
-        cache=kept_answers(settings, tools.links, lambda: opener.models, decided_by, clock),
-        recorders=(
-            metrics,
-            RequestLog(structlog.get_logger("entroute")),
-            tools.feedback,
-            tools.limiter,
-            tools.usage,
-            GroupMetrics(metrics.registry, lambda: tools.limiter.leases_held),
-        ),
+        cache=kept_answers(settings, tools.shared.links, lambda: opener.models, decided_by, clock),
+        recorders=_recorders(metrics, tools),
         load=fleet.load,
         fingerprint=decided_by,
         serving=serving(settings),
         clock=clock,
         plans=decides.plans,
+    )
+
+
+def _recorders(metrics: Metrics, tools: Tools) -> tuple[Recorder, ...]:
+    """Return what every finished trace is told to."""
+    limiter = tools.shared.limiter
+    return (
+        metrics,
+        RequestLog(structlog.get_logger("entroute")),
+        tools.feedback,
+        limiter,
+        tools.shared.usage,
+        GroupMetrics(metrics.registry, lambda: limiter.leases_held),
     )
 
 
@@ -193,24 +205,16 @@ def _application(built: _Built) -> FastAPI:
     app.state.entroute = fleet
     answering = Answering(
         gateway=built.gateway,
-        keys=KeyRing(built.tools.keys, time.time),
+        keys=KeyRing(built.tools.shared.keys, time.time),
         models=fleet.models,
         clock=built.parts.clock,
         keep_alive_s=settings.server.keep_alive_s,
         allow_fields=settings.allow_fields,
-        limiter=built.tools.limiter,
+        limiter=built.tools.shared.limiter,
     )
     handlers.install(app, failed)
-    app.include_router(answer_routes(answering))
-    app.include_router(response_routes(_responses(built, answering)))
-    app.include_router(embedding_routes(built.embeddings, answering))
-    app.include_router(model_routes(lambda: (*fleet.tiers(), *fleet.embeddings()), answering))
-    app.include_router(feedback_routes(built.tools.feedback, answering.admit))
-    cache = built.parts.cache
-    app.include_router(cache_routes(None if cache is None else cache.stamps, answering.admit))
-    told = UsageDesk(built.tools.usage, built.tools.limiter, built.tools.keys)
-    app.include_router(usage_routes(told, answering))
-    app.include_router(ops_routes(built.metrics.registry, fleet.not_ready))
+    for router in _routers(built, answering):
+        app.include_router(router)
     app.add_middleware(
         Edge,
         max_body_bytes=settings.server.max_body_bytes,
@@ -221,10 +225,25 @@ def _application(built: _Built) -> FastAPI:
     return app
 
 
+def _routers(built: _Built, answering: Answering) -> tuple[APIRouter, ...]:
+    """Return every path."""
+    fleet, cache, shared = built.fleet, built.parts.cache, built.tools.shared
+    return (
+        answer_routes(answering),
+        response_routes(_responses(built, answering)),
+        embedding_routes(built.embeddings, answering),
+        model_routes(lambda: (*fleet.tiers(), *fleet.embeddings()), answering),
+        feedback_routes(built.tools.feedback, answering.admit),
+        cache_routes(None if cache is None else cache.stamps, answering.admit),
+        usage_routes(UsageDesk(shared.usage, shared.limiter, shared.keys), answering),
+        ops_routes(built.metrics.registry, fleet.not_ready),
+    )
+
+
 def _responses(built: _Built, answering: Answering) -> Responses:
     """Return what answers `/v1/responses`, its metrics registered."""
     how = built.settings.responses
-    keeper = ResponseKeeper(built.tools.store, how.ttl_s, how.max_bytes, how.store)
+    keeper = ResponseKeeper(built.tools.shared.store, how.ttl_s, how.max_bytes, how.store)
     built.metrics.registry.register(ResponseMetrics(keeper.counts))
     return Responses(answering, keeper, time.time)
 
@@ -258,24 +277,3 @@ def _salts(settings: Settings) -> Callable[[str], str]:
 
 def _strategies(settings: Settings, parts: StrategyParts) -> dict[str, Strategy]:
     return {config.kind: config.build(parts) for config in settings.all_strategies}
-
-
-def fingerprint(settings: Settings, profile: Profile | None) -> str:
-    """Return a digest of everything configured, or a default, that can change an answer."""
-    how = settings.model_dump_json(include={"difficulty", "policy", "limits", "sandbox", "rewards"})
-    ways = [config.model_dump_json() for config in settings.all_strategies]
-    known = "" if profile is None else profile.digest
-    return _digest(entroute.__version__, how, *ways, serving(settings), known)
-
-
-def serving(settings: Settings) -> str:
-    """Return a digest of all that is configured of the tiers and can change a sample of theirs."""
-    hosting: dict[str, bool | set[str]] = {
-        **dict.fromkeys(("workers", "price", "balancer"), True),
-        "engine": {"port", "threads", "slots", "python"},
-    }
-    return _digest(*(tier.model_dump_json(exclude=hosting) for tier in settings.tiers))
-
-
-def _digest(*parts: str) -> str:
-    return hashlib.blake2b("\n".join(parts).encode(), digest_size=8).hexdigest()

@@ -33,10 +33,10 @@ from entroute.sandbox.server import create_server
 from entroute.serving import listening, try_out
 from entroute.serving import serve as run_server
 from entroute.settings import LOOPBACK, Settings
+from entroute.shared import key_place
 from entroute.telemetry.logs import configure_logs
 from entroute.tenants.commands import keys
 from entroute.tier_settings import TierSettings
-from entroute.tools import key_place
 
 OFFLINE = ("bank", "calibrate", "replay", "route-eval")
 """Commands that take the extra `learning`."""

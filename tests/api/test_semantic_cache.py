@@ -1,10 +1,13 @@
 """Answers found by meaning, over HTTP and with the real embedding model."""
 
+import hashlib
 import sys
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import pytest
+import yaml
 
 from entroute.app import check_files, create_app
 from entroute.errors import ConfigurationError
@@ -12,6 +15,8 @@ from entroute.settings import Settings
 from tests.api.conftest import Serve
 from tests.gateway_process import two_tiers
 from tests.redis_server import RedisServer
+
+pytestmark = pytest.mark.timeout(600)  # the model may have to be fetched
 
 SEMANTIC = {"enabled": True, "threshold": 0.8, "embed_timeout_ms": 5000}
 
@@ -58,6 +63,27 @@ async def test_another_gateway_finds_it_on_either_redis(
         await one.chat(f"How do I install {word} on Linux?", temperature=0)
         again = await two.chat(f"How can I install {word} on Linux?", temperature=0)
         assert again.headers["x-entroute-cache"] == "semantic"
+
+
+@pytest.mark.models
+@pytest.mark.asyncio(loop_scope="session")
+@pytest.mark.parametrize(("across", "seen"), [(False, "miss"), (True, "semantic")])
+async def test_tenants_share_only_where_that_is_configured(
+    serve: Serve, tmp_path: Path, seen: str, *, across: bool
+) -> None:
+    keys = tmp_path / "keys.yaml"
+    digests = {name: hashlib.sha256(name.encode()).hexdigest() for name in ("one", "two")}
+    entries = [{"name": name, "sha256": digest, "tenant": name} for name, digest in digests.items()]
+    keys.write_text(yaml.safe_dump({"keys": entries}), encoding="utf-8")
+    cache = {"semantic": SEMANTIC, "across_tenants": across}
+    gateway = await serve(cache=cache, auth={"keys_file": str(keys)})
+    asked = [("one", "How do I enable dark mode?"), ("two", "How can I enable dark mode?")]
+    answers = [
+        await gateway.chat(text, temperature=0, headers={"authorization": f"Bearer {key}"})
+        for key, text in asked
+    ]
+    assert [answer.status_code for answer in answers] == [200, 200]
+    assert answers[1].headers["x-entroute-cache"] == seen
 
 
 def settings(**semantic: object) -> Settings:

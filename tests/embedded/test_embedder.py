@@ -15,6 +15,8 @@ from entroute.embedded.embedder import (
 )
 from entroute.errors import ConfigurationError, WeightsError
 
+pytestmark = pytest.mark.timeout(600)  # the model may have to be fetched
+
 
 def real() -> LocalEmbedder:
     return LocalEmbedder(lambda: local_files(lambda *_: None))

@@ -114,7 +114,7 @@ class _Encoder:
 
     def __init__(self, model: Path, tokenizer: Path, threads: int) -> None:
         # Imported here: the extra is optional, and importing takes a quarter of a second.
-        import onnxruntime  # type: ignore[import-untyped]  # noqa: PLC0415
+        import onnxruntime  # noqa: PLC0415
         from tokenizers import Tokenizer  # noqa: PLC0415
 
         options = onnxruntime.SessionOptions()

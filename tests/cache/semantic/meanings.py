@@ -73,7 +73,9 @@ def with_meaning(
     **config: float,
 ) -> CacheParts:
     """Return a cache's parts with what finds answers by meaning; a low threshold by default."""
-    settings = SemanticConfig.model_validate({"enabled": True, "threshold": 0.5, **config})
+    settings = SemanticConfig.model_validate(
+        {"enabled": True, "threshold": 0.5, "embed_timeout_ms": 10_000, **config}
+    )
 
     def built(_: LocalEmbedderConfig) -> Embedder:
         return embedder or LetterEmbedder()

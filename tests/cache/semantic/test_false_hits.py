@@ -18,7 +18,7 @@ from loadtest.semantic_pairs import (
 )
 from loadtest.semantic_report import by_likeness, guarded, tally
 
-pytestmark = pytest.mark.models
+pytestmark = [pytest.mark.models, pytest.mark.timeout(600)]
 
 ROOT = Path(__file__).resolve().parents[3]
 CONTRADICTIONS = Path(__file__).with_name("contradictions.jsonl")

@@ -24,8 +24,8 @@ _ADD = """
 redis.call('VADD', KEYS[1], 'FP32', ARGV[5], ARGV[3], 'NOQUANT', 'SETATTR', ARGV[4])
 local over = redis.call('VCARD', KEYS[1]) - tonumber(ARGV[1])
 for _ = 1, over do
-  local other = redis.call('VRANDMEMBER', KEYS[1])
-  if other ~= ARGV[3] then redis.call('VREM', KEYS[1], other) end
+  local two = redis.call('VRANDMEMBER', KEYS[1], 2)
+  redis.call('VREM', KEYS[1], two[1] == ARGV[3] and two[2] or two[1])
 end
 redis.call('PEXPIRE', KEYS[1], ARGV[2])
 return over
