@@ -20,6 +20,7 @@ from entroute.tenants.estimates import Demand, Estimates
 from entroute.tenants.leases import Leases
 from entroute.tenants.limits import WINDOWS, limits_of
 from entroute.tenants.refusals import limit_headers, refusal
+from entroute.tenants.repeating import Repeating
 from entroute.types import Principal
 
 _LOG = logging.getLogger(__name__)
@@ -65,11 +66,9 @@ class Limiter:
         self._open = when_unavailable == "open"
         self._price = price or Price()
         self._expire_ms = round(expire_s * 1000)
-        self._report_every_s = report_every_s
         self._desks: dict[str, Desk] = {}
         self._opened = 0
-        self._closing = asyncio.Event()
-        self._task: asyncio.Task[None] | None = None
+        self._reporting = Repeating(self.report, report_every_s, "limits could not be reported")
 
     @property
     def leases_held(self) -> int:
@@ -79,14 +78,11 @@ class Limiter:
 
     async def start(self) -> None:
         """Begin to report."""
-        self._task = asyncio.create_task(self._run())
+        self._reporting.start()
 
     async def close(self) -> None:
         """Report what is unsaid and give every slice back."""
-        self._closing.set()
-        if self._task is not None:
-            await asyncio.wait({self._task})
-            self._task = None
+        await self._reporting.stop()
         for desk in self._desks.values():
             desk.account.rest()
         await self._report_all()
@@ -177,19 +173,6 @@ class Limiter:
             if desk.idle and self._now() - desk.used_ms > _FORGET_MS:
                 del self._desks[key]
         await self._report_all()
-
-    async def _run(self) -> None:
-        while not self._closing.is_set():
-            try:
-                await asyncio.wait_for(self._closing.wait(), self._report_every_s)
-            except TimeoutError:
-                await self._report_or_say()
-
-    async def _report_or_say(self) -> None:
-        try:
-            await self.report()
-        except Exception:  # noqa: BLE001 - the loop goes on, whatever a report died of
-            _LOG.exception("limits could not be reported")
 
     async def _report_all(self) -> None:
         now = self._now()

@@ -14,6 +14,7 @@ from typing import Protocol
 
 from entroute.errors import StoreUnavailable
 from entroute.evidence import Trace
+from entroute.tenants.repeating import Repeating
 from entroute.tenants.tallies import fields_of
 
 _LOG = logging.getLogger(__name__)
@@ -107,20 +108,16 @@ class UsageKeeper:
         self._most_waiting = most_waiting
         self._waiting: dict[Place, _Waiting] = {}
         self._numbers = 0
-        self._closing = asyncio.Event()
-        self._task: asyncio.Task[None] | None = None
+        self._booking = Repeating(self.flush, BOOK_EVERY_S, "usage could not be booked")
         self.lost = 0
 
     async def start(self) -> None:
         """Begin to book."""
-        self._task = asyncio.create_task(self._run())
+        self._booking.start()
 
     async def close(self) -> None:
         """Book what waits."""
-        self._closing.set()
-        if self._task is not None:
-            await asyncio.wait({self._task})
-            self._task = None
+        await self._booking.stop()
         await self.flush()
         for _ in range(_LAST_TRIES):
             if not self._waiting:
@@ -188,16 +185,3 @@ class UsageKeeper:
                 waiting.sent = None
             if self._waiting.get(place) is waiting:
                 del self._waiting[place]
-
-    async def _run(self) -> None:
-        while not self._closing.is_set():
-            try:
-                await asyncio.wait_for(self._closing.wait(), BOOK_EVERY_S)
-            except TimeoutError:
-                await self._flush_or_say()
-
-    async def _flush_or_say(self) -> None:
-        try:
-            await self.flush()
-        except Exception:  # noqa: BLE001 - the loop goes on, whatever a batch died of
-            _LOG.exception("usage could not be booked")
