@@ -55,7 +55,8 @@ async def test_kept_samples_leave_the_calls_of_a_budget_to_new_ones(store: Store
 
 
 async def test_new_samples_share_all_tokens_of_a_budget(store: Store) -> None:
-    await gateway(store, n=6).ask(SEEDED)
+    undecided = (answers(41), answers(42), answers(43)) * 2
+    await gateway(store, *undecided, n=6).ask(SEEDED)
     second = gateway(store, n=8, limits=BudgetLimits(8, 8, 60.0))
     await second.ask(SEEDED)
     assert [call.max_tokens for call in second.small.calls] == [4, 4]

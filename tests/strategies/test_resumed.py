@@ -48,7 +48,22 @@ async def test_a_wave_has_room_for_what_was_kept() -> None:
 async def test_what_was_kept_may_be_accepted_without_a_call() -> None:
     backend, run = resumed(["wrong", "right"], says("wrong"), verifier=JUDGE)
     outcome = await RejectionConfig().build(strategy_parts()).run(run)
-    assert (outcome.stop_reason, [call.sample for call in backend.calls]) == ("verified", [2])
+    assert (outcome.stop_reason, [call.sample for call in backend.calls]) == ("verified", [])
+
+
+async def test_what_was_kept_may_settle_a_vote_before_anything_is_begun() -> None:
+    kept = [f"The answer is {n}." for n in (42, 42, 42)]
+    backend, run = resumed(kept, answers(43))
+    outcome = await SelfConsistencyConfig(samples=5).build(strategy_parts()).run(run)
+    assert (outcome.stop_reason, backend.calls, run.ledger.charges) == ("settled", [], ())
+
+
+async def test_what_was_kept_and_settles_nothing_is_drawn_on_from() -> None:
+    kept = [f"The answer is {n}." for n in (41, 42, 43)]
+    backend, run = resumed(kept, answers(42))
+    outcome = await SelfConsistencyConfig(samples=5).build(strategy_parts()).run(run)
+    assert [call.sample for call in backend.calls] == [3, 4]
+    assert "42" in outcome.choices[0].content
 
 
 async def test_a_budget_without_a_call_left_still_votes_over_what_was_kept() -> None:

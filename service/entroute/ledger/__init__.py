@@ -131,6 +131,10 @@ class Ledger:
                 return number
         return max(0, most)
 
+    def gives(self, call: Call) -> bool:
+        """Whether a reserved call gets what an earlier run has made."""
+        return self._entries[call.id].kept is not None
+
     def taken(self, call: Call) -> Completion | None:
         """Take the completion that a reserved call gets for nothing, None where it must ask."""
         kept = self._entries[call.id].kept

@@ -48,7 +48,8 @@ class Draw:
         failures: What the others died of, in order.
         failed: Ids of the calls that did.
         unread: Ids of the calls that ended when nobody needed them any more.
-        live: Samples that are open now.
+        live: Samples that are open now, those held back among them.
+        held: Samples reserved but not begun: what earlier runs have made is looked at first.
         cancelled: Samples cut off because nobody needed them.
         moves: Tiers that failed before, in order.
         stop: Why it ended.
@@ -66,6 +67,7 @@ class Draw:
     failed: set[int] = field(default_factory=set)
     unread: set[int] = field(default_factory=set)
     live: int = 0
+    held: list[Call] = field(default_factory=list)
     cancelled: int = 0
     moves: tuple[Escalation, ...] = ()
     stop: StopReason = "exhausted"
@@ -166,13 +168,15 @@ async def _draw(run: Run, draw: Draw, manner: Manner) -> None:
             if step.draw and (draw.live or len(draw.done) > fruitful):
                 fruitful = len(draw.done)  # a wave of which nothing came is not repeated
                 await _begin(draw, reserver, fanout, step.draw)
-            if not draw.live:
+            if not fanout.live and draw.stop != "deadline":
+                _let_go(draw, fanout)
+            if not fanout.live:
                 break
             if not await _arrived(run, draw, manner, fanout):
                 break
         draw.cancelled += await fanout.cancel()
         draw.unread |= fanout.unread
-        draw.live = 0
+        draw.live, draw.held = 0, []
         for call in draw.calls:
             run.ledger.release(call)  # what was cancelled before it began has spent nothing
 
@@ -201,12 +205,22 @@ async def _begin(draw: Draw, reserver: Reserver, fanout: Fanout, wanted: int) ->
     draw.calls.extend(reserved.calls)
     if not draw.calls:
         raise BudgetExhausted(run.ledger.exhausted or "max_calls")
+    kept = [call for call in reserved.calls if run.ledger.gives(call)]
     for call in reserved.calls:
         if head is not None and call.id == head.call.id:
             fanout.start(call.id, continued(head, call, draw.tier))
+        elif kept and call not in kept and reserver.judging == 0:
+            draw.held.append(call)  # what is kept may settle it, and comes at once
         else:
             fanout.start(call.id, draw.tier.backend.stream(call))
-    draw.live = fanout.live
+    draw.live = fanout.live + len(draw.held)
+
+
+def _let_go(draw: Draw, fanout: Fanout) -> None:
+    """Begin what was held back: what was kept has not settled it."""
+    for call in draw.held:
+        fanout.start(call.id, draw.tier.backend.stream(call))
+    draw.held = []
 
 
 async def _arrived(run: Run, draw: Draw, manner: Manner, fanout: Fanout) -> bool:
@@ -244,7 +258,7 @@ async def arrived(draw: Draw, fanout: Fanout) -> Completion | None:
 
 
 def _note(draw: Draw, fanout: Fanout, key: int, arrival: Arrival) -> None:
-    draw.live = fanout.live
+    draw.live = fanout.live + len(draw.held)
     if isinstance(arrival, Completion):
         draw.done.append(arrival)
     elif not isinstance(arrival, Delta):
