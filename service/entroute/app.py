@@ -180,9 +180,8 @@ class _Built:
     tools: Tools
 
 
-def _application(built: _Built) -> FastAPI:
-    """Put the edge around the gateway."""
-    settings, fleet = built.settings, built.fleet
+def _refused(built: _Built) -> Callable[[Scope, Exception], None]:
+    """Return what records a request that is answered with an error before its walk began."""
 
     def failed(scope: Scope, error: Exception) -> None:
         if walks(scope):
@@ -194,6 +193,12 @@ def _application(built: _Built) -> FastAPI:
         for recorder in built.parts.recorders:
             recorder.record(trace)
 
+    return failed
+
+
+def _application(built: _Built) -> FastAPI:
+    """Put the edge around the gateway."""
+    settings, fleet, failed = built.settings, built.fleet, _refused(built)
     app = FastAPI(
         title="entroute",
         version=entroute.__version__,
