@@ -28,6 +28,7 @@ from tests.redis_server import redis_server
 _KEYS = {"open": "key-without-limits", "tight": "key-with-a-limit"}
 _LIMIT = 40
 _AT_ONCE = 4
+_GOOD = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,9 +76,14 @@ class Answer:
 
     @property
     def calls(self) -> int:
-        """Upstream calls that it cost."""
-        calls: int = self.body["usage"]["entroute"]["calls"]
+        """Upstream calls that it cost, as far as it tells."""
+        calls: int = self.body.get("usage", {}).get("entroute", {}).get("calls", 0)
         return calls
+
+    @property
+    def kind(self) -> str:
+        """Where it came from, or the status of an error."""
+        return self.cache if self.status == _GOOD else str(self.status)
 
 
 def _bearer(key: str) -> dict[str, str]:
@@ -185,7 +191,7 @@ async def shown_cache(scene: Scene, prompts: Sequence[str], models: Sequence[str
     for place in (0, 1):
         each = (asked(place, number, prompt) for number, prompt in enumerate(prompts))
         answers = await asyncio.gather(*each)
-        caches = Counter(answer.cache for answer in answers)
+        caches = Counter(answer.kind for answer in answers)
         calls = sum(answer.calls for answer in answers)
         told.append(f"gateway {place + 1}: {dict(caches)}, {calls} calls")
     return f"{len(prompts)} prompts at one gateway, then at the other: " + "; ".join(told)

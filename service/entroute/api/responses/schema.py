@@ -29,7 +29,7 @@ class Reasoning(BaseModel):
 
     model_config = _OPEN
 
-    effort: str | None = Field(default=None, max_length=32)
+    effort: Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"] | None = None
     summary: Literal["auto", "concise", "detailed"] | None = None
     generate_summary: Literal["auto", "concise", "detailed"] | None = None
 
