@@ -56,13 +56,13 @@ async def test_the_operator_may_have_sampled_requests_resumed(store: Store) -> N
 
 async def test_refresh_replaces_what_was_kept(store: Store) -> None:
     await gateway(store, answers(41), n=5).ask(SEEDED)
-    again = gateway(store, answers(42), n=3)
+    again = gateway(store, answers(42), answers(43), answers(44), n=3)
     await again.ask(SEEDED, Options(cache="refresh"))
     assert drawn(again) == [0, 1, 2]
     third = gateway(store, answers(43), n=5)
     outcome = await third.ask(SEEDED)
     assert drawn(third) == [3, 4]
-    assert "42" in outcome.choices[0].content
+    assert "43" in outcome.choices[0].content
 
 
 async def test_tenants_do_not_share_unless_that_is_configured(store: Store) -> None:

@@ -58,6 +58,8 @@ def _shouting(sentence: tuple[str, ...]) -> bool:
 
 def _unmet(name: str, text: Reading) -> bool:
     """Whether a text knows a name in no form."""
+    if name in text.tokens:
+        return False
     if _is_special(name):
         lower = name.lower()
         joined = lower.replace("-", "").replace(".", "")
