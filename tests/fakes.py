@@ -131,6 +131,20 @@ class FakeSandbox:
         return result
 
 
+class StuckSandbox(FakeSandbox):
+    """Runs programs that never end."""
+
+    def __init__(self) -> None:
+        super().__init__(lambda _: Execution("ok"))
+
+    async def run(
+        self, source: str, *, stdin: str = "", wall_s: float = 10.0, repeat: Repeat | None = None
+    ) -> Execution:
+        """Wait for ever."""
+        await asyncio.Event().wait()
+        return await super().run(source)
+
+
 def executed(source: str) -> Execution:
     """Run a trusted program here and now, for tests of what is made of its output."""
     printed = io.StringIO()

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -141,6 +141,19 @@ def served(
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+
+
+async def both_served(
+    stack: AsyncExitStack, folder: Path, settings: Mapping[str, Any]
+) -> tuple[Served, Served]:
+    """Run two gateways of the same settings, each in its own folder, until `stack` is closed."""
+
+    async def start(name: str) -> Served:
+        own = folder / name
+        own.mkdir()
+        return await asyncio.to_thread(stack.enter_context, served(own, settings, within_s=60))
+
+    return await asyncio.gather(start("one"), start("two"))
 
 
 def command(arguments: Sequence[str]) -> list[str]:

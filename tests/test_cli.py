@@ -3,8 +3,7 @@
 import os
 import socket
 import subprocess
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,44 +11,19 @@ import pytest
 import yaml
 
 import entroute
-from entroute.cli import main
 from entroute.embedded.catalogue import CATALOGUE
 from entroute.profile.profile import write_profile
+from tests.command_line import Done, Run, runner
 from tests.gateway_process import child_environment, command, served, two_tiers
 from tests.profiles import a_plan, a_profile
 
 TIMEOUT_S = 30.0
 
 
-@dataclass(frozen=True, slots=True)
-class Done:
-    """What a finished command left."""
-
-    returncode: int
-    stdout: str
-    stderr: str
-
-
-Run = Callable[..., Done]
-
-
 @pytest.fixture
 def run(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
     """Run a command that serves nothing, in this process, under an environment."""
-
-    def to_its_end(*arguments: str, **environment: str) -> Done:
-        for name in [name for name in os.environ if name.startswith("ENTROUTE_")]:
-            monkeypatch.delenv(name)
-        for name, value in {"COLUMNS": "200", **environment}.items():
-            monkeypatch.setenv(name, value)
-        with pytest.raises(SystemExit) as exit_:
-            main(arguments)
-        out, err = capfd.readouterr()
-        code = exit_.value.code
-        assert isinstance(code, int)
-        return Done(code, out, err)
-
-    return to_its_end
+    return runner(capfd, monkeypatch)
 
 
 def serve(*arguments: str) -> Done:

@@ -13,7 +13,7 @@ import pytest
 import pytest_asyncio
 
 from tests.api.conftest import Client, Workers, base_settings, client_of
-from tests.gateway_process import Served, served
+from tests.gateway_process import Served, both_served
 from tests.redis_server import RedisServer
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -47,14 +47,7 @@ async def pair(workers: Workers, redis: RedisServer, tmp_path: Path) -> AsyncIte
     settings = base_settings(workers, cache=cache)
     async with AsyncExitStack() as stack:
         http = await stack.enter_async_context(httpx.AsyncClient(timeout=90))
-
-        async def start(name: str) -> Served:
-            folder = tmp_path / name
-            folder.mkdir()
-            command = served(folder, settings, within_s=60)
-            return await asyncio.to_thread(stack.enter_context, command)
-
-        yield Pair(await asyncio.gather(start("one"), start("other")), http)
+        yield Pair(await both_served(stack, tmp_path, settings), http)
 
 
 async def asked(client: Client, prompt: str) -> tuple[str, str]:

@@ -13,7 +13,7 @@ import pytest_asyncio
 
 from tests.api.conftest import Client, Workers, base_settings, client_of
 from tests.api.test_limits import bearer, early_in_a_minute
-from tests.gateway_process import Served, served
+from tests.gateway_process import Served, both_served
 from tests.keys import write_key_file
 from tests.redis_server import RedisServer, redis_server
 
@@ -56,14 +56,7 @@ async def pair(workers: Workers, tmp_path: Path) -> AsyncIterator[Pair]:
             auth={"keys_file": str(keys), "when_redis_fails": "closed"},
         )
         http = await stack.enter_async_context(httpx.AsyncClient(timeout=90))
-
-        async def start(name: str) -> Served:
-            folder = tmp_path / name
-            folder.mkdir()
-            command = served(folder, settings, within_s=60)
-            return await asyncio.to_thread(stack.enter_context, command)
-
-        yield Pair(await asyncio.gather(start("one"), start("two")), http, server)
+        yield Pair(await both_served(stack, tmp_path, settings), http, server)
 
 
 def statuses(answers: list[httpx.Response]) -> Counter[int]:

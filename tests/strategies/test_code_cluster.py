@@ -8,11 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from entroute.errors import BudgetExhausted, DeadlineExceeded, SandboxUnavailable, WorkerFailed
-from entroute.execution import Execution, Repeat
+from entroute.execution import Execution
 from entroute.strategies.code_cluster import CodeCluster, CodeClusterConfig
 from entroute.types import ChatRequest
 from tests.builders import a_budget, a_request, refused
-from tests.fakes import FakeSandbox, FakeVerifier, executed, strategy_parts
+from tests.fakes import FakeSandbox, FakeVerifier, StuckSandbox, executed, strategy_parts
 from tests.scripted import Script, fails, hangs, says
 from tests.strategies.programming import TIMED_OUT, code, doubles, drawing, purposes, running
 
@@ -209,20 +209,8 @@ async def test_the_deadline_returns_what_is_there() -> None:
 
 
 async def test_a_sandbox_slower_than_the_deadline_costs_only_its_verdict() -> None:
-    class Slow(FakeSandbox):
-        async def run(
-            self,
-            source: str,
-            *,
-            stdin: str = "",
-            wall_s: float = 10.0,
-            repeat: Repeat | None = None,
-        ) -> Execution:
-            await asyncio.Event().wait()
-            return Execution("ok")
-
     _, run = asking(RIGHT, budget=a_budget(deadline=100.05))
-    outcome = await strategy(Slow(executed), samples=3).run(run)
+    outcome = await strategy(StuckSandbox(), samples=3).run(run)
     assert outcome.choices
     assert outcome.stop_reason == "deadline"
     assert outcome.verdicts[-1].abstained

@@ -8,13 +8,13 @@ from pydantic import ValidationError
 
 from entroute.calls import Head
 from entroute.errors import BudgetExhausted, DeadlineExceeded, SandboxUnavailable, WorkerFailed
-from entroute.execution import Execution, Repeat
+from entroute.execution import Execution
 from entroute.protocols import Run
 from entroute.spending import Price
 from entroute.strategies.cot_pot import CotPot, CotPotConfig
 from entroute.strategies.programs import PROGRAM_LINE
 from tests.builders import a_budget, a_request, a_run, a_tier, refused, until
-from tests.fakes import FakeSandbox, FakeVerifier, executed, strategy_parts
+from tests.fakes import FakeSandbox, FakeVerifier, StuckSandbox, executed, strategy_parts
 from tests.scripted import FakeBackend, FakeClock, Script, fails, hangs, says
 from tests.strategies.programming import (
     TIMED_OUT,
@@ -269,20 +269,8 @@ async def test_a_probes_stream_of_another_tier_is_cancelled() -> None:
 
 
 async def test_a_sandbox_slower_than_the_deadline_costs_only_the_vote() -> None:
-    class Slow(FakeSandbox):
-        async def run(
-            self,
-            source: str,
-            *,
-            stdin: str = "",
-            wall_s: float = 10.0,
-            repeat: Repeat | None = None,
-        ) -> Execution:
-            await asyncio.Event().wait()
-            return Execution("ok")
-
     _, run = drawing(answers(42), prints(42), budget=a_budget(deadline=100.05))
-    outcome = await cot_pot(Slow(executed)).run(run)
+    outcome = await cot_pot(StuckSandbox()).run(run)
     assert outcome.choices[0].content == "So the answer is 42."
     assert (outcome.stop_reason, outcome.verdicts[-1].abstained) == ("deadline", True)
 

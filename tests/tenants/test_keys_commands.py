@@ -1,50 +1,24 @@
 """`entroute keys` as operators run it."""
 
-import os
 import re
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 import yaml
 
-from entroute.cli import main
 from entroute.tenants.keys import digest_of
 from entroute.tenants.keys_file import read_key_file
+from tests.command_line import Run, runner
 from tests.gateway_process import two_tiers
 from tests.redis_server import RedisServer, redis_server
 
 SECRET = re.compile(r"er-[0-9a-f]{12}-[A-Za-z0-9_-]{43}")
 
 
-@dataclass(frozen=True, slots=True)
-class Done:
-    returncode: int
-    stdout: str
-    stderr: str
-
-
-Run = Callable[..., Done]
-
-
 @pytest.fixture
 def run(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
     """Run `entroute keys` in this process."""
-
-    def to_its_end(*arguments: str, **environment: str) -> Done:
-        for name in [name for name in os.environ if name.startswith("ENTROUTE_")]:
-            monkeypatch.delenv(name)
-        for name, value in {"COLUMNS": "200", **environment}.items():
-            monkeypatch.setenv(name, value)
-        with pytest.raises(SystemExit) as exit_:
-            main(["keys", *arguments])
-        out, err = capfd.readouterr()
-        code = exit_.value.code
-        assert isinstance(code, int)
-        return Done(code, out, err)
-
-    return to_its_end
+    return runner(capfd, monkeypatch, "keys")
 
 
 @pytest.fixture
