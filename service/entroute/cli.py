@@ -30,9 +30,10 @@ from entroute.embedded.weights import Weights, default_directory
 from entroute.errors import ConfigurationError, EntrouteError
 from entroute.loading import load, load_sandbox, read_key
 from entroute.sandbox.server import create_server
+from entroute.server_settings import LOOPBACK
 from entroute.serving import listening, try_out
 from entroute.serving import serve as run_server
-from entroute.settings import LOOPBACK, Settings
+from entroute.settings import Settings
 from entroute.shared import key_place
 from entroute.telemetry.logs import configure_logs
 from entroute.tenants.commands import keys

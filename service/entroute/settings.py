@@ -5,13 +5,14 @@ from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from entroute.backends.http_worker import Timeouts
 from entroute.cache import CacheConfig, MemoryCacheConfig, RedisCacheConfig
 from entroute.difficulty import ChainConfig, DifficultyConfig
 from entroute.feedback import FeedbackConfig, MemoryFeedbackConfig
 from entroute.redis_link.budgeted import RedisUrl
+from entroute.resilience_settings import HealthSettings, RetrySettings, TimeoutSettings
 from entroute.routing import PolicyConfig, StaticConfig, ThresholdConfig
 from entroute.sandbox import SandboxConfig
+from entroute.server_settings import LOOPBACK, ServerSettings
 from entroute.spending import BudgetLimits
 from entroute.strategies import (
     DEFAULT_STRATEGIES,
@@ -24,65 +25,9 @@ from entroute.tenants.auth_settings import AuthSettings
 from entroute.tier_settings import EmbeddingSettings, TierSettings
 from entroute.verifiers.reward_endpoint import RewardEndpoint
 
-LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
-"""Hosts that only this machine reaches."""
-
 
 class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class ServerSettings(_Strict):
-    """The HTTP server."""
-
-    host: str = Field(default="127.0.0.1", description="Address to listen on.")
-    port: int = Field(
-        default=8080, ge=0, le=65535, description="Port to listen on, 0 for a free one."
-    )
-    allow_unauthenticated: bool = Field(
-        default=False, description="Listen beyond loopback although no `auth` is configured."
-    )
-    max_body_bytes: int = Field(
-        default=8 * 1024 * 1024, ge=1024, description="Largest request body accepted."
-    )
-    max_header_bytes: int = Field(
-        default=32 * 1024, ge=1024, description="Largest sum of request headers accepted."
-    )
-    keep_alive_s: float = Field(
-        default=5.0, gt=0, description="Seconds between keep-alive comments on a silent stream."
-    )
-    drain_s: float = Field(
-        default=30.0, ge=0, description="Seconds that open requests have to end after SIGTERM."
-    )
-    log_level: str = Field(
-        default="info", pattern="^(debug|info|warning|error)$", description="Least level logged."
-    )
-
-
-class TimeoutSettings(_Strict):
-    """How long a worker may take, in seconds."""
-
-    connect_s: float = Field(default=2.0, gt=0, description="Until a connection stands.")
-    first_token_s: float = Field(default=60.0, gt=0, description="To a stream's first piece.")
-    between_tokens_s: float = Field(default=30.0, gt=0, description="Between pieces of a stream.")
-    total_s: float = Field(default=600.0, gt=0, description="A whole call.")
-
-    def build(self) -> Timeouts:
-        """Return the timeouts."""
-        return Timeouts(**self.model_dump())
-
-
-class HealthSettings(_Strict):
-    """Health sweeps over all workers."""
-
-    interval_s: float = Field(default=5.0, gt=0, description="Seconds between sweeps.")
-    timeout_s: float = Field(default=2.0, gt=0, description="Seconds a worker has to answer.")
-
-
-class RetrySettings(_Strict):
-    """Retries before the first byte."""
-
-    attempts: int = Field(default=3, ge=1, le=10, description="Most workers tried for one call.")
 
 
 class LimitSettings(_Strict):

@@ -16,7 +16,8 @@ from entroute.errors import ConfigurationError
 from entroute.fleet import Fleet, built_engines, running_engines
 from entroute.loading import described, load
 from entroute.protocols import Tier
-from entroute.settings import HealthSettings, Settings, TimeoutSettings
+from entroute.resilience_settings import HealthSettings, TimeoutSettings
+from entroute.settings import Settings
 from entroute.tier_settings import TierSettings
 
 PATIENT = TimeoutSettings(first_token_s=3600, between_tokens_s=600, total_s=7200)
