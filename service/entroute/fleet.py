@@ -130,15 +130,15 @@ class Fleet:
 
     def _pool(self, tier: TierSettings, session: aiohttp.ClientSession) -> Pool:
         workers = self._workers(Worker, tier, session)
-        attempts = self._settings.retries.attempts
-        return Pool(tier.name, workers, build_balancer(tier.balancer), attempts=attempts)
+        retries = self._settings.retries.build()
+        return Pool(tier.name, workers, build_balancer(tier.balancer), retries=retries)
 
     def _embedding_pool(
         self, tier: EmbeddingSettings, session: aiohttp.ClientSession
     ) -> EmbeddingPool:
         workers = self._workers(EmbeddingWorker, tier, session)
-        attempts = self._settings.retries.attempts
-        return EmbeddingPool(tier.name, workers, build_balancer(tier.balancer), attempts=attempts)
+        retries = self._settings.retries.build()
+        return EmbeddingPool(tier.name, workers, build_balancer(tier.balancer), retries=retries)
 
     def _workers(
         self,

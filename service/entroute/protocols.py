@@ -157,8 +157,8 @@ class WorkerView(Protocol):
 class Balancer(Protocol):
     """Picks a worker."""
 
-    def pick(self, workers: Sequence[WorkerView]) -> int:
-        """Return the index of the worker to call; `workers` is never empty."""
+    def pick(self, workers: Sequence[WorkerView], call: Call | None, /) -> int:
+        """Return the index, of at least one worker, to call; for `call` unless it embeds."""
         ...
 
 

@@ -3,6 +3,7 @@
 from pydantic import BaseModel, ConfigDict, Field
 
 from entroute.backends.http_worker import Timeouts
+from entroute.backends.retrying import Retries
 
 
 class _Strict(BaseModel):
@@ -33,3 +34,7 @@ class RetrySettings(_Strict):
     """Retries before the first byte."""
 
     attempts: int = Field(default=3, ge=1, le=10, description="Most workers tried for one call.")
+
+    def build(self) -> Retries:
+        """Return what is tried again."""
+        return Retries(**self.model_dump())

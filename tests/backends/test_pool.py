@@ -8,6 +8,7 @@ import pytest
 from entroute.backends.balancing import BalancerKind, build_balancer
 from entroute.backends.http_worker import Timeouts
 from entroute.backends.pool import NobodyAsked, Pool
+from entroute.backends.retrying import Retries
 from entroute.decisions import TierLoad
 from entroute.errors import (
     DeadlineExceeded,
@@ -47,7 +48,7 @@ def a_pool(
     timeouts: Timeouts | None = None,
 ) -> Pool:
     clients = [connect(worker.url, timeouts=timeouts) for worker in workers]
-    return Pool("small", clients, build_balancer(kind), attempts=attempts)
+    return Pool("small", clients, build_balancer(kind), retries=Retries(attempts))
 
 
 async def received(*workers: FakeWorker) -> list[int]:

@@ -5,6 +5,7 @@ from itertools import count
 from typing import Literal
 
 from entroute.protocols import Balancer, WorkerView
+from entroute.types import Call
 
 BalancerKind = Literal["least_loaded", "round_robin"]
 
@@ -15,7 +16,7 @@ class RoundRobin:
     def __init__(self) -> None:
         self._turn: Iterator[int] = count()
 
-    def pick(self, workers: Sequence[WorkerView]) -> int:
+    def pick(self, workers: Sequence[WorkerView], _call: Call | None) -> int:
         """Return the next index in turn. See `Balancer.pick`."""
         return next(self._turn) % len(workers)
 
@@ -26,7 +27,7 @@ class LeastLoaded:
     def __init__(self) -> None:
         self._turn: Iterator[int] = count()
 
-    def pick(self, workers: Sequence[WorkerView]) -> int:
+    def pick(self, workers: Sequence[WorkerView], _call: Call | None) -> int:
         """Return the index of the least loaded worker. See `Balancer.pick`."""
         start = next(self._turn) % len(workers)
         in_turn = [(start + i) % len(workers) for i in range(len(workers))]

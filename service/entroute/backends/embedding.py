@@ -11,7 +11,7 @@ from typing import Any
 import orjson
 
 from entroute.backends.http_worker import HttpWorker
-from entroute.backends.pool import WorkerPool
+from entroute.backends.pool import Errand, WorkerPool
 from entroute.backends.salting import salted
 from entroute.backends.wire import usage_of
 from entroute.errors import WorkerProtocolError
@@ -85,7 +85,8 @@ class EmbeddingPool(WorkerPool[EmbeddingWorker]):
 
     async def embed(self, call: EmbeddingCall) -> Embedded:
         """Return the vectors of a call's inputs, from another worker where one fails."""
-        return await self.asked(lambda worker: worker.embed(call))
+        errand: Errand[EmbeddingWorker] = Errand(call.deadline)
+        return await self.asked(lambda worker: worker.embed(call), errand)
 
 
 def body_of(call: EmbeddingCall, model: str, engine: str) -> dict[str, Any]:

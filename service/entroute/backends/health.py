@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import httpx
 
 from entroute.backends.http_worker import HttpWorker
-from entroute.backends.pool import Member
+from entroute.backends.member import Member
 from entroute.protocols import Clock
 
 _LOG = logging.getLogger(__name__)

@@ -1,13 +1,14 @@
 """The workers of a tier as one backend: pick one, try another before the first byte."""
 
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
-from contextlib import aclosing
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Generator, Iterable, Sequence
+from contextlib import aclosing, contextmanager
+from dataclasses import dataclass, field
 from typing import Generic, TypeVar
-from urllib.parse import urlsplit
 
 from entroute.backends.http_worker import HttpWorker
+from entroute.backends.member import Member
+from entroute.backends.retrying import Retries
 from entroute.backends.worker import Worker
 from entroute.calls import CallStream
 from entroute.decisions import TierLoad
@@ -17,7 +18,6 @@ from entroute.errors import (
     TierUnavailable,
     WorkerBusy,
     WorkerError,
-    WorkerMisconfigured,
     WorkerRejected,
     WorkerUnavailable,
 )
@@ -27,36 +27,26 @@ from entroute.types import Call, Completion
 W = TypeVar("W", bound=HttpWorker)
 A = TypeVar("A")
 
+_FAILURES = (WorkerError, WorkerRejected, DeadlineExceeded)
+
 
 class NobodyAsked(TierUnavailable):
     """Every worker of a tier was known to be dead: nothing was sent, nothing was spent."""
 
 
 @dataclass(slots=True)
-class Member(Generic[W]):
-    """A worker and what is known of its health.
+class Errand(Generic[W]):
+    """One call on its way through a pool.
 
     Attributes:
-        worker: The client.
-        healthy: Whether it may be called.
-        detail: Why not, in words.
-        context_length: Tokens it can hold as it told, None if it did not.
+        deadline: Monotonic seconds.
+        call: The call where it completes, for balancers; None where it embeds.
+        tried: Workers that failed it, in order.
     """
 
-    worker: W
-    healthy: bool = True
-    detail: str = ""
-    context_length: int | None = None
-
-    @property
-    def name(self) -> str:
-        """Host and port, as metrics name it."""
-        return urlsplit(self.worker.url).netloc
-
-    @property
-    def in_flight(self) -> int:
-        """Calls of this gateway that the worker is answering."""
-        return self.worker.in_flight
+    deadline: float
+    call: Call | None = None
+    tried: list[Member[W]] = field(default_factory=list)
 
 
 class WorkerPool(Generic[W]):
@@ -64,24 +54,37 @@ class WorkerPool(Generic[W]):
 
     Args:
         tier: The tier's name.
-        workers: At least one.
-        balancer: Picks among the healthy.
-        attempts: Most workers tried for one call, at least 1.
+        workers: Its workers; none where they are yet to be discovered.
+        balancer: Picks among those that may be called.
+        retries: What is tried again.
+
+    Attributes:
+        members: Its workers as they are now.
+        attempts_by_outcome: Attempts so far by how they ended.
     """
 
     def __init__(
-        self, tier: str, workers: Sequence[W], balancer: Balancer, *, attempts: int = 3
+        self,
+        tier: str,
+        workers: Sequence[W],
+        balancer: Balancer,
+        *,
+        retries: Retries | None = None,
     ) -> None:
         self.tier = tier
-        self.members = [Member(worker) for worker in workers]
+        self.members: tuple[Member[W], ...] = tuple(Member(worker) for worker in workers)
         self.attempts_by_outcome: Counter[str] = Counter()
         self._balancer = balancer
-        self._attempts = attempts
+        self._retries = retries or Retries()
+
+    def replace(self, members: Iterable[Member[W]]) -> None:
+        """Take these workers in place of those it has; running calls of others go on."""
+        self.members = tuple(members)
 
     @property
     def available(self) -> bool:
         """Whether any worker may be called."""
-        return any(member.healthy for member in self.members)
+        return any(member.callable for member in self.members)
 
     @property
     def context_length(self) -> int | None:
@@ -95,47 +98,62 @@ class WorkerPool(Generic[W]):
         return TierLoad(
             in_flight=sum(member.in_flight for member in self.members),
             workers=len(self.members),
-            healthy=sum(member.healthy for member in self.members),
+            healthy=sum(member.callable for member in self.members),
         )
 
-    async def asked(self, ask: Callable[[W], Awaitable[A]]) -> A:
+    async def asked(self, ask: Callable[[W], Awaitable[A]], errand: Errand[W]) -> A:
         """Return what a worker answers at once, another one's where the first fails.
 
         Raises:
             CallFailed, WorkerRejected, DeadlineExceeded: No worker answers.
         """
-        tried: list[Member[W]] = []
         while True:
-            member = self._pick(tried)
+            member = self._pick(errand)
             try:
-                answer = await ask(member.worker)
-            except (WorkerError, WorkerRejected, DeadlineExceeded) as error:
-                self._failed(member, error, tried)
+                with self._attempt(member):
+                    answer = await ask(member.worker)
+            except _FAILURES as error:
+                self._failed(member, error, errand, begun=False)
             else:
-                self.attempts_by_outcome["ok"] += 1
                 return answer
 
-    def _pick(self, tried: Sequence[Member[W]]) -> Member[W]:
-        candidates = [m for m in self.members if m.healthy and m not in tried]
+    @contextmanager
+    def _attempt(self, member: Member[W]) -> Generator[None]:
+        """Tell a worker's member how an attempt at it ends, unless it fails.
+
+        A failure is told by `_failed`, which knows whether an answer had begun.
+        """
+        member.begun()
+        try:
+            yield
+        except _FAILURES:
+            raise
+        except BaseException:
+            member.abandoned()
+            raise
+        member.succeeded()
+        self.attempts_by_outcome["ok"] += 1
+
+    def _pick(self, errand: Errand[W]) -> Member[W]:
+        candidates = [m for m in self.members if m.callable and m not in errand.tried]
         if not candidates:
             # Nobody was tried before: `_failed` raises unless somebody is left to be picked.
             raise NobodyAsked(self.tier, "; ".join(m.detail for m in self.members if m.detail))
-        return candidates[self._balancer.pick(candidates)]
+        return candidates[self._balancer.pick(candidates, errand.call)]
 
     def _failed(
-        self, member: Member[W], error: Exception, tried: list[Member[W]], *, begun: bool = False
+        self, member: Member[W], error: Exception, errand: Errand[W], *, begun: bool
     ) -> None:
         """Note a failed attempt; raise unless another worker may be tried.
 
         What a worker rejects, every worker rejects; after the first piece nothing can be retried.
         """
         self.attempts_by_outcome[type(error).__name__] += 1
-        if isinstance(error, WorkerUnavailable | WorkerMisconfigured) and not begun:
-            member.healthy, member.detail = False, str(error)
-        tried.append(member)
+        member.failed(error, begun=begun)
+        errand.tried.append(member)
         final = isinstance(error, WorkerRejected | DeadlineExceeded) or begun
-        left = [m for m in self.members if m.healthy and m not in tried]
-        if not final and left and len(tried) < self._attempts:
+        left = any(m.callable and m not in errand.tried for m in self.members)
+        if not final and left and len(errand.tried) < self._retries.attempts:
             return
         if isinstance(error, WorkerBusy):
             raise Overloaded(str(error), retry_after_s=error.retry_after_s) from error
@@ -149,21 +167,22 @@ class Pool(WorkerPool[Worker]):
 
     async def complete(self, call: Call) -> Completion:
         """Answer at once. See `Backend.complete`."""
-        return await self.asked(lambda worker: worker.complete(call))
+        errand: Errand[Worker] = Errand(call.deadline, call)
+        return await self.asked(lambda worker: worker.complete(call), errand)
 
     async def stream(self, call: Call) -> CallStream:
         """Answer piece by piece, on another worker if one fails before its first piece."""
-        tried: list[Member[Worker]] = []
+        errand: Errand[Worker] = Errand(call.deadline, call)
         while True:
-            member = self._pick(tried)
+            member = self._pick(errand)
             begun = False
             try:
-                async with aclosing(member.worker.stream(call)) as pieces:
-                    async for piece in pieces:
-                        begun = True
-                        yield piece
-            except (WorkerError, WorkerRejected, DeadlineExceeded) as error:
-                self._failed(member, error, tried, begun=begun)
+                with self._attempt(member):
+                    async with aclosing(member.worker.stream(call)) as pieces:
+                        async for piece in pieces:
+                            begun = True
+                            yield piece
+            except _FAILURES as error:
+                self._failed(member, error, errand, begun=begun)
             else:
-                self.attempts_by_outcome["ok"] += 1
                 return
