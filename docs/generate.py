@@ -12,18 +12,24 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
+from entroute.decisions import Load
 from entroute.feedback import MemoryFeedbackConfig
 from entroute.feedback.feedback import Origin
 from entroute.redis_link.links import RedisLinks
 from entroute.settings import Settings
+from entroute.shedding import Shedding, ShedLimits
 from entroute.telemetry.caching import CacheMetrics, ExecutionMetrics
 from entroute.telemetry.feedback import FeedbackMetrics
 from entroute.telemetry.gauges import WorkerGauges
 from entroute.telemetry.groups import GroupMetrics
 from entroute.telemetry.keys import KeyMetrics
 from entroute.telemetry.metrics import Metrics
+from entroute.telemetry.processes import ProcessMetrics
+from entroute.telemetry.queues import QueueMetrics
 from entroute.telemetry.redis import RedisMetrics
+from entroute.telemetry.reloads import ReloadMetrics
 from entroute.telemetry.responses import ResponseMetrics
+from entroute.telemetry.retries import RetryMetrics
 from entroute.tenants.keys_records import KeyFile
 
 FOLDER = Path(__file__).parent
@@ -141,15 +147,20 @@ def metrics() -> str:
     registry = CollectorRegistry()
     exported = Metrics(registry)
     exported.export_in_flight(lambda: 0)
+    exported.export_draining(lambda: False)
     registry.register(WorkerGauges([]))
+    registry.register(RetryMetrics([]))
+    registry.register(QueueMetrics([], Shedding(ShedLimits(), lambda: Load({}))))
     feedback = MemoryFeedbackConfig().build(time.monotonic, Origin(), RedisLinks(time.monotonic))
     registry.register(FeedbackMetrics(feedback))
     registry.register(RedisMetrics(RedisLinks(time.monotonic)))
     registry.register(KeyMetrics(None))
     registry.register(ResponseMetrics({}))
+    ReloadMetrics(registry)
     registry.register(CacheMetrics({}))
     registry.register(ExecutionMetrics({}))
     GroupMetrics(registry, lambda: 0)
+    ProcessMetrics(registry, lambda: 0)
     lines = [
         "# Metrics",
         "",

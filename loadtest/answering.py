@@ -6,6 +6,7 @@ It knows nothing about other endpoints.
 import asyncio
 import time
 import uuid
+from collections.abc import Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any
@@ -13,18 +14,24 @@ from typing import Any
 from loadtest import wire
 from loadtest.asking import Ask, Refused
 from loadtest.engine import Engine
-from loadtest.failures import Failure, Interrupted
+from loadtest.failures import AT_ONCE, Failure, Interrupted
 from loadtest.generation import Plan, Step
 from loadtest.http1 import JSON_HEADERS, Exchange
+from loadtest.telling import Telling, Told
+
+_PAGE = b"<!doctype html><title>Welcome</title><p>Please sign in to this network."
 
 
 class Answering:
     """Turns checked requests into vLLM's bytes."""
 
-    def __init__(self, engine: Engine, models: tuple[str, ...], max_model_len: int) -> None:
+    def __init__(
+        self, engine: Engine, models: tuple[str, ...], max_model_len: int, telling: Telling
+    ) -> None:
         self._engine = engine
         self._models = models
         self._max_model_len = max_model_len
+        self._telling = telling
 
     async def answer(self, ask: Ask, exchange: Exchange) -> None:
         """Answer, or fail as the script says.
@@ -32,35 +39,36 @@ class Answering:
         Raises:
             Refused: the model is unknown or the prompt too long.
         """
-        failure = self._engine.next_failure()
+        failure = self._engine.failing.next()
         if failure is not None and await failed_at_once(failure, exchange):
             return
-        reply, plans = self._prepare(ask)
-        async with self._engine.slot(reply.prompt_tokens, reply.cached_tokens):
-            try:
-                if ask.stream:
-                    await self._stream(reply, plans, exchange, failure)
-                else:
-                    await self._engine.generate_all(plans, failure)
-                    exchange.send(200, reply.whole(plans))
-            except Interrupted as interrupted:
-                _break(interrupted.failure, reply, plans, exchange)
+        if failure is not None and failure.kind == "trickle":
+            exchange = exchange.dribbling(failure)
+        reply = self._prepare(ask)
+        with self._telling.of(ask, self._engine, failure) as told:
+            async with self._engine.slot(reply.prompt_tokens, reply.cached_tokens):
+                try:
+                    if ask.stream:
+                        await self._stream(reply, told, exchange, failure)
+                    else:
+                        await self._engine.generate_all(told.plans, failure, told.progress)
+                        exchange.send(200, reply.whole(told.plans))
+                    await exchange.drain()
+                    told.end = "finished"
+                except Interrupted as interrupted:
+                    told.end = interrupted.failure.kind
+                    _break(interrupted.failure, reply, told.plans, exchange)
 
-    def _prepare(self, ask: Ask) -> tuple[wire.Reply, list[Plan]]:
+    def _prepare(self, ask: Ask) -> wire.Reply:
         if ask.model not in self._models:
             message = f"The model `{ask.model}` does not exist."
             raise Refused(404, "NotFoundError", message, "model")
         words = [prompt.split() for prompt in ask.prompts]
         prompt_tokens = sum(len(prompt) for prompt in words)
         self._check_length(prompt_tokens, ask.max_tokens or 1)
-        cached = sum(self._engine.prefixes.admit(prompt) for prompt in words)
+        cached = sum(self._engine.prefixes.admit(prompt, ask.cache_salt) for prompt in words)
         prefix = "chatcmpl-" if ask.endpoint == "chat" else "cmpl-"
-        reply = wire.Reply(ask, prefix + uuid.uuid4().hex, int(time.time()), prompt_tokens, cached)
-        plans = ask.plans(
-            self._engine.script,
-            lambda: self._engine.next_answer(ask.last_user_message, tools=ask.tools),
-        )
-        return reply, plans
+        return wire.Reply(ask, prefix + uuid.uuid4().hex, int(time.time()), prompt_tokens, cached)
 
     def _check_length(self, prompt_tokens: int, output_tokens: int) -> None:
         if prompt_tokens + output_tokens > self._max_model_len:
@@ -75,13 +83,14 @@ class Answering:
             )
 
     async def _stream(
-        self, reply: wire.Reply, plans: list[Plan], exchange: Exchange, failure: Failure | None
+        self, reply: wire.Reply, told: Told, exchange: Exchange, failure: Failure | None
     ) -> None:
         exchange.begin()
         if self._engine.script.ttft_ms:
             exchange.flush()  # vLLM sends its head before the first token
+        plans = told.plans
         tally = _Tally(reply, [0] * len(plans))
-        async with aclosing(self._engine.generate(plans, failure)) as steps:
+        async with aclosing(self._engine.generate(plans, failure, told.progress)) as steps:
             async for choice, step in steps:
                 if not tally.generated:
                     tally.open(exchange)
@@ -135,10 +144,14 @@ async def failed_at_once(failure: Failure, exchange: Exchange) -> bool:
         exchange.reset()
     elif failure.kind == "hang":
         await asyncio.Event().wait()
-    return failure.kind in ("status", "refuse", "hang")
+    elif failure.kind == "slow_loris":
+        await exchange.send_endless_head(failure)
+    elif failure.kind == "content_type":
+        exchange.send(200, _PAGE, {"content-type": "text/html; charset=utf-8"})
+    return failure.kind in AT_ONCE
 
 
-def _break(failure: Failure, reply: wire.Reply, plans: list[Plan], exchange: Exchange) -> None:
+def _break(failure: Failure, reply: wire.Reply, plans: Sequence[Plan], exchange: Exchange) -> None:
     if failure.kind == "reset":
         exchange.reset()
     elif reply.ask.stream:

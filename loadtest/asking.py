@@ -43,6 +43,7 @@ class Ask:
     usage_in_every_chunk: bool
     tools: bool
     echo: bool
+    cache_salt: str
 
     def plans(self, script: Script, next_answer: Callable[[], Answer]) -> list[Plan]:
         """Plan every choice: n for each prompt."""
@@ -128,6 +129,7 @@ def _shared(body: Mapping[str, Any]) -> dict[str, Any]:
         "usage_at_end": at_end,
         "usage_in_every_chunk": at_end and bool(options.get("continuous_usage_stats")),
         "echo": bool(body.get("echo")),
+        "cache_salt": str(body.get("cache_salt") or ""),
     }
 
 

@@ -63,7 +63,7 @@ class Embedding:
         Raises:
             Refused: the model is unknown, or there is nothing to embed or too much.
         """
-        failure = self._engine.next_failure()
+        failure = self._engine.failing.next()
         if failure is not None and await failed_at_once(failure, exchange):
             return
         tokens = [len(text.split()) for text in inputs.texts]
@@ -109,6 +109,10 @@ async def _break_off(failure: Failure, body: bytes, exchange: Exchange) -> None:
             await asyncio.Event().wait()
         case "malformed":
             exchange.send(200, half)
+        case "trickle":
+            slow = exchange.dribbling(failure)
+            slow.send(200, body)
+            await slow.drain()
         case _:
             exchange.send(200, half, promised=len(body))
             exchange.close()

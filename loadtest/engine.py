@@ -4,18 +4,17 @@ It knows nothing about HTTP. A cancelled generation has counted exactly the toke
 """
 
 import asyncio
-from collections import OrderedDict
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
 from contextlib import aclosing, asynccontextmanager
-from dataclasses import dataclass, field, replace
-from functools import lru_cache
+from dataclasses import dataclass, field
+from random import Random
 
-from loadtest.failures import Failure, Interrupted
+from loadtest.choosing import Choosing
+from loadtest.failures import Failing, Failure, Interrupted
 from loadtest.generation import Plan, Step
-from loadtest.script import Answer, Script
+from loadtest.prefixes import PrefixCache
+from loadtest.script import Script
 
-_BLOCK = 16  # prompt tokens a cached block holds, as in vLLM
-_MAX_BLOCKS = 65_536
 _YIELD_EVERY = 32  # tokens made at full speed before others get a turn
 
 
@@ -34,59 +33,28 @@ class Counters:
     )
 
 
-class PrefixCache:
-    """Which prompt blocks were seen before; the oldest are forgotten first."""
+@dataclass(slots=True)
+class Progress:
+    """Tokens that one request has been made so far, over all its choices."""
 
-    def __init__(self) -> None:
-        self._blocks: OrderedDict[int, None] = OrderedDict()
-
-    def admit(self, words: Sequence[str]) -> int:
-        """Return how many leading prompt tokens were cached, and remember all of them."""
-        digest, cached, unbroken = 0, 0, True
-        for start in range(0, len(words) - _BLOCK, _BLOCK):
-            digest = hash((digest, *words[start : start + _BLOCK]))
-            unbroken = unbroken and digest in self._blocks
-            cached += _BLOCK if unbroken else 0
-            self._blocks[digest] = None
-        while len(self._blocks) > _MAX_BLOCKS:
-            self._blocks.popitem(last=False)
-        return cached
+    made: int = 0
 
 
 class Engine:
     """Runs the script: picks answers, waits, counts, breaks off."""
 
     def __init__(self, script: Script, max_running: int) -> None:
-        self.script = script
         self.counters = Counters()
         self.prefixes = PrefixCache()
         self._slots = asyncio.Semaphore(max_running)
-        self._turns: dict[str | None, int] = {}
-        self._failures_left = script.failure.times if script.failure else 0
+        self.follow(script)
 
     def follow(self, script: Script) -> None:
         """Replace the script; cycles and the count of failures start anew."""
         self.script = script
-        self._turns.clear()
-        self._failures_left = script.failure.times if script.failure else 0
-
-    def next_failure(self) -> Failure | None:
-        """Return how the coming request fails, or None."""
-        if self.script.failure is None or self._failures_left == 0:
-            return None
-        if self._failures_left is not None:
-            self._failures_left -= 1
-        return self.script.failure
-
-    def next_answer(self, last_user_message: str, *, tools: bool) -> Answer:
-        """Return the answer of the first matching rule, else the script's, else counted words."""
-        answers, key = self._answers_for(last_user_message)
-        if not answers:
-            return _counted_words(self.script.tokens)
-        turn = self._turns.get(key, 0)
-        self._turns[key] = turn + 1
-        answer = answers[turn % len(answers)]
-        return answer if tools or not answer.tool_calls else replace(answer, tool_calls=())
+        self._rng = Random(script.seed)
+        self.choosing = Choosing(script)
+        self.failing = Failing(script.failures, self._rng)
 
     @asynccontextmanager
     async def slot(self, prompt_tokens: int, cached_tokens: int) -> AsyncIterator[None]:
@@ -108,52 +76,53 @@ class Engine:
             self._slots.release()
 
     async def generate(
-        self, plans: Sequence[Plan], failure: Failure | None
+        self, plans: Sequence[Plan], failure: Failure | None, progress: Progress
     ) -> AsyncGenerator[tuple[int, Step]]:
-        """Yield (sample, step) at the script's pace, samples taking turns.
+        """Yield (sample, step) at the script's pace, samples taking turns; count in `progress`.
 
         Raises:
             Interrupted: the failure's moment has come.
         """
         length = max((len(plan.steps) for plan in plans), default=0)
-        if failure is not None:
+        if failure is not None and failure.kind != "trickle":
             length = min(length, failure.after_tokens)
-        made, finished = 0, False
-        first = asyncio.get_running_loop().time() + self.script.ttft_ms / 1000
+        finished = False
+        tempo = self._tempo()
         try:
-            await self._wait(first, 0)
+            await tempo.wait(0)
             for place in range(length):
-                await self._wait(first, place)
+                await tempo.wait(place)
                 for sample, step in _taking_turns(plans, place):
-                    made += 1
+                    progress.made += 1
                     self._count_made(1)
                     yield sample, step
-            if failure is not None:
+            if failure is not None and failure.kind != "trickle":
                 await _break_off(failure)
             finished = True
         finally:
-            self._count_ended(plans, made, finished=finished)
+            self._count_ended(plans, progress.made, finished=finished)
 
-    async def generate_all(self, plans: Sequence[Plan], failure: Failure | None) -> None:
+    async def generate_all(
+        self, plans: Sequence[Plan], failure: Failure | None, progress: Progress
+    ) -> None:
         """Generate without showing the steps; at full speed they are counted in one go.
 
         Raises:
             Interrupted: the failure's moment has come.
         """
         if failure is not None or self.script.tokens_per_second:
-            async with aclosing(self.generate(plans, failure)) as steps:
+            async with aclosing(self.generate(plans, failure, progress)) as steps:
                 async for _ in steps:
                     pass
             return
-        made, ready = 0, False
+        ready = False
         try:
-            if self.script.ttft_ms:
-                await asyncio.sleep(self.script.ttft_ms / 1000)
+            await self._tempo().wait(0)
             ready = True
-            made = sum(len(plan.steps) for plan in plans)
-            self._count_made(made)
+            progress.made = sum(len(plan.steps) for plan in plans)
+            self._count_made(progress.made)
         finally:
-            self._count_ended(plans, made, finished=ready)
+            self._count_ended(plans, progress.made, finished=ready)
 
     def _count_made(self, tokens: int) -> None:
         self.counters.generated_tokens += tokens
@@ -165,26 +134,28 @@ class Engine:
             reason = plan.finish_reason if finished else "abort"
             self.counters.finished[reason] = self.counters.finished.get(reason, 0) + 1
 
-    async def _wait(self, first: float, made: int) -> None:
+    def _tempo(self) -> "_Tempo":
+        """Draw how fast a request that begins now is answered."""
+        script = self.script
+        late, slow = (self._rng.uniform(1 - script.jitter, 1 + script.jitter) for _ in range(2))
+        first = asyncio.get_running_loop().time() + late * script.ttft_ms / 1000
+        return _Tempo(first, slow / script.tokens_per_second if script.tokens_per_second else 0.0)
+
+
+@dataclass(frozen=True, slots=True)
+class _Tempo:
+    """When the tokens of one request are due: seconds of the loop's time."""
+
+    first: float
+    between_s: float
+
+    async def wait(self, made: int) -> None:
         """Sleep until the moment of token `made`, counted from the first token's."""
-        pace = self.script.tokens_per_second
-        due = first + (made / pace if pace else 0.0)
-        delay = due - asyncio.get_running_loop().time()
+        delay = self.first + made * self.between_s - asyncio.get_running_loop().time()
         if delay > 0:
             await asyncio.sleep(delay)
         elif made % _YIELD_EVERY == _YIELD_EVERY - 1:
             await asyncio.sleep(0)
-
-    def _answers_for(self, message: str) -> tuple[tuple[Answer, ...], str | None]:
-        for rule in self.script.rules:
-            if rule.contains in message:
-                return rule.answers, rule.contains
-        return self.script.answers, None
-
-
-@lru_cache(maxsize=64)
-def _counted_words(tokens: int) -> Answer:
-    return Answer(" ".join(f"word{number}" for number in range(tokens)))
 
 
 def _taking_turns(plans: Sequence[Plan], place: int) -> Iterator[tuple[int, Step]]:

@@ -8,8 +8,10 @@ it has POST /fake/script (change how it behaves), GET /fake/script, and GET or D
 import argparse
 import asyncio
 import json
+import os
 import signal
 from collections.abc import Coroutine, Sequence
+from pathlib import Path
 from typing import Any
 
 import uvloop
@@ -17,6 +19,7 @@ import uvloop
 from loadtest.http1 import Connection
 from loadtest.reading import revised
 from loadtest.script import Script
+from loadtest.sent import opened
 from loadtest.worker_app import Served, WorkerApp
 
 
@@ -34,6 +37,8 @@ def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
         parser.add_argument(f"--{name}", type=float)
     parser.add_argument("--tokens", type=int, help="length of an answer without a text")
     parser.add_argument("--answer", help="text of every answer")
+    parser.add_argument("--name", default=f"w{os.getpid()}", help="in described answers")
+    parser.add_argument("--journal", type=Path, help="file for what described answers were sent")
     parser.add_argument("--certainty", type=_certainty, help="confident, unsure or JSON list")
     return parser.parse_args(argv)
 
@@ -45,8 +50,10 @@ async def serve(options: argparse.Namespace) -> None:
         for key in ("ttft_ms", "tokens_per_second", "tokens", "answer", "certainty")
         if getattr(options, key) is not None
     }
-    served = Served(tuple(options.model or ["fake"]), options.api_key, options.max_model_len)
-    app = WorkerApp(served, revised(Script(), {**given, **options.script}), options.max_num_seqs)
+    models = tuple(options.model or ["fake"])
+    served = Served(models, options.api_key, options.max_model_len, options.name)
+    script = revised(Script(), {**given, **options.script})
+    app = WorkerApp(served, script, options.max_num_seqs, opened(options.journal))
     connections: set[Connection] = set()
     loop = asyncio.get_running_loop()
     server = await loop.create_server(

@@ -4,7 +4,6 @@ import asyncio
 import json
 import os
 import signal
-import socket
 import sys
 import time
 from collections.abc import AsyncIterator, Mapping
@@ -15,6 +14,7 @@ from typing import Any
 
 import aiohttp
 
+from loadtest.ports import free_port
 from loadtest.spawn import ROOT
 
 _STOP_S = 10.0
@@ -44,7 +44,7 @@ async def gateway(
     Raises:
         RuntimeError: it is not ready within `ready_s` seconds; the message holds its log's end.
     """
-    port = _free_port()
+    port = free_port()
     config, log = folder / "gateway.yaml", folder / "gateway.log"
     settings = {
         "server": {"host": "127.0.0.1", "port": port},
@@ -95,10 +95,3 @@ async def _stop(process: asyncio.subprocess.Process) -> None:
     except TimeoutError:
         process.kill()
         await process.wait()
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

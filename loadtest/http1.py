@@ -16,6 +16,9 @@ from typing import Any, cast
 
 import httptools
 
+from loadtest.dribbling import Dribble, Sink, endless_head
+from loadtest.failures import Failure
+
 JSON_HEADERS = {"content-type": "application/json"}
 SSE_HEADERS = {"content-type": "text/event-stream; charset=utf-8"}
 
@@ -36,9 +39,17 @@ class Exchange:
 
     __slots__ = ("_connection", "_head")
 
-    def __init__(self, connection: "Connection") -> None:
+    def __init__(self, connection: Sink) -> None:
         self._connection = connection
         self._head = b""
+
+    def dribbling(self, pace: Failure) -> "Exchange":
+        """Return an exchange on the same connection whose bytes leave while `drain` is awaited."""
+        return Exchange(Dribble(self._connection, pace))
+
+    async def send_endless_head(self, pace: Failure) -> None:
+        """Send the head of an answer, piece by piece, until the client leaves."""
+        await endless_head(self._connection, pace)
 
     def send(
         self,

@@ -30,6 +30,11 @@ def cpu_seconds(pid: int) -> float:
     return ticks / os.sysconf("SC_CLK_TCK")
 
 
+def waited_seconds(pid: int) -> float:
+    """Return the seconds that a process's main thread was ready to run and no CPU was free."""
+    return int((_PROC / str(pid) / "schedstat").read_text(encoding="ascii").split()[1]) / 1e9
+
+
 def resident_megabytes(pid: int) -> float:
     """Return the resident memory of a process tree in MB; shared pages count once a process."""
     pages = sum(int(fields[21]) for process in tree(pid) if (fields := _stat(process)))

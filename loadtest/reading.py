@@ -20,7 +20,7 @@ def revised(script: Script, changes: Mapping[str, Any]) -> Script:
         reader = _READERS.get(key)
         if reader is None:
             raise ValueError(f"script key {key!r} is unknown; use one of {sorted(_READERS)}")
-        fields["answers" if key == "answer" else key] = reader(key, value)
+        fields[_SINGLE.get(key, key)] = reader(key, value)
     return replace(script, **fields)
 
 
@@ -28,6 +28,17 @@ def _number(key: str, value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or value < 0:
         raise ValueError(f"{key} must be a number of at least 0, not {value!r}")
     return float(value)
+
+
+def _share(key: str, value: Any) -> float:
+    share = _number(key, value)
+    if share > 1:
+        raise ValueError(f"{key} must be at most 1, not {value!r}")
+    return share
+
+
+def _share_or_none(key: str, value: Any) -> float | None:
+    return None if value is None else _share(key, value)
 
 
 def _count(key: str, value: Any) -> int:
@@ -116,21 +127,40 @@ def _rules(key: str, value: Any) -> tuple[Rule, ...]:
     return tuple(_rule(f"{key}[{place}]", item) for place, item in enumerate(value))
 
 
-def _failure(key: str, value: Any) -> Failure | None:
-    if value is None:
-        return None
-    fields = _mapping(key, value, {"kind", "times", "status", "after_tokens", "retry_after_s"})
+_FAILURE: dict[str, Callable[[str, Any], Any]] = {
+    "times": lambda key, value: None if value is None else _count(key, value),
+    "status": _count,
+    "after_tokens": _count,
+    "retry_after_s": lambda key, value: None if value is None else _number(key, value),
+    "probability": _share,
+    "piece_bytes": _count,
+    "every_ms": _number,
+}
+
+
+def _failure(key: str, value: Any) -> Failure:
+    fields = _mapping(key, value, {"kind", *_FAILURE})
     kind: FailureKind = fields.get("kind")  # type: ignore[assignment]  # checked below
     if kind not in get_args(FailureKind):
         raise ValueError(f"{key}.kind must be one of {get_args(FailureKind)}, not {kind!r}")
-    times, wait = fields.get("times"), fields.get("retry_after_s")
-    return Failure(
-        kind,
-        None if times is None else _count(f"{key}.times", times),
-        _count(f"{key}.status", fields.get("status", 500)),
-        _count(f"{key}.after_tokens", fields.get("after_tokens", 0)),
-        None if wait is None else _number(f"{key}.retry_after_s", wait),
-    )
+    given = {
+        name: read(f"{key}.{name}", fields[name])
+        for name, read in _FAILURE.items()
+        if name in fields
+    }
+    if given.get("piece_bytes") == 0:
+        raise ValueError(f"{key}.piece_bytes must be at least 1: nothing would ever be sent")
+    return Failure(kind, **given)
+
+
+def _one_failure(key: str, value: Any) -> tuple[Failure, ...]:
+    return () if value is None else (_failure(key, value),)
+
+
+def _failures(key: str, value: Any) -> tuple[Failure, ...]:
+    if not isinstance(value, list):
+        raise ValueError(f"{key} must be a list of failures, not {value!r}")  # noqa: TRY004
+    return tuple(_failure(f"{key}[{place}]", item) for place, item in enumerate(value))
 
 
 def _vectors(key: str, value: Any) -> Vectors:
@@ -151,7 +181,17 @@ _READERS: dict[str, Callable[[str, Any], Any]] = {
     "answer": _one_answer,
     "answers": _answers,
     "rules": _rules,
-    "failure": _failure,
+    "failure": _one_failure,
+    "failures": _failures,
     "healthy": _flag,
+    "metrics": _flag,
     "vectors": _vectors,
+    "seed": _count,
+    "jitter": _share,
+    "accuracy": _share_or_none,
+    "described": _flag,
+    "unsure": _share,
 }
+
+_SINGLE = {"answer": "answers", "failure": "failures"}
+"""Keys that give one of several."""

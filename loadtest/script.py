@@ -59,7 +59,13 @@ class Script:
     """How a fake worker behaves until it is told otherwise.
 
     `ttft_ms` is the delay before the first token, `tokens_per_second` the pace after it (0: as
-    fast as possible), `tokens` the length of an answer where no text is scripted.
+    fast as possible), `tokens` the length of an answer where no text is scripted. `jitter` in
+    [0, 1] is the share by which both may differ from request to request. `accuracy` in [0, 1] is
+    the probability of a rule's first answer, the right one; None takes its answers in turn.
+
+    A `described` answer tells of every token which worker made it (see `loadtest.describing`);
+    `unsure` in [0, 1] is the share of its stretches that are not certain. `seed` draws it all.
+    Without `metrics` its page of them is an error.
     """
 
     ttft_ms: float = 0.0
@@ -68,6 +74,12 @@ class Script:
     certainty: tuple[float, ...] = (LEVELS["confident"],)
     answers: tuple[Answer, ...] = ()
     rules: tuple[Rule, ...] = ()
-    failure: Failure | None = None
+    failures: tuple[Failure, ...] = ()
     healthy: bool = True
+    metrics: bool = True
     vectors: Vectors = Vectors()
+    seed: int = 0
+    jitter: float = 0.0
+    accuracy: float | None = None
+    described: bool = False
+    unsure: float = 0.0

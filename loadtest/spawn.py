@@ -4,7 +4,7 @@ import asyncio
 import json
 import signal
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -84,38 +84,65 @@ async def fake_worker(**flags: Any) -> AsyncIterator[FakeWorker]:
     Raises:
         RuntimeError: it did not start; its reason is on standard error.
     """
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "loadtest.fake_worker",
-        *_command_line(flags),
-        cwd=ROOT,
-        stdout=asyncio.subprocess.PIPE,
-    )
+    process = WorkerProcess(flags)
     try:
-        line = await _first_line(process)
-        if not line:
-            raise RuntimeError(f"the fake worker did not start with the flags {flags}")
-        yield FakeWorker(json.loads(line)["url"], process.pid)
+        yield await process.start()
     finally:
-        await _stop(process)
+        await process.stop()
 
 
-async def _first_line(process: asyncio.subprocess.Process) -> bytes:
-    return await process.stdout.readline() if process.stdout is not None else b""
+class WorkerProcess:
+    """One fake worker's process, to be started and ended at will.
+
+    Args:
+        flags: As `fake_worker` has them.
+    """
+
+    def __init__(self, flags: Mapping[str, Any]) -> None:
+        self._flags = flags
+        self._process: asyncio.subprocess.Process | None = None
+
+    async def start(self) -> FakeWorker:
+        """Start it, and return it once it answers.
+
+        Raises:
+            RuntimeError: it did not start; its reason is on standard error.
+        """
+        self._process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "loadtest.fake_worker",
+            *_command_line(self._flags),
+            cwd=ROOT,
+            stdout=asyncio.subprocess.PIPE,
+        )
+        line = await self._process.stdout.readline() if self._process.stdout is not None else b""
+        if not line:
+            raise RuntimeError(f"the fake worker did not start with the flags {self._flags}")
+        return FakeWorker(json.loads(line)["url"], self._process.pid)
+
+    def send(self, number: signal.Signals) -> None:
+        """Send a signal to the process, if it lives."""
+        if self._process is not None and self._process.returncode is None:
+            self._process.send_signal(number)
+
+    async def kill(self) -> None:
+        """End it at once, stopped or not, as a crash does."""
+        self.send(signal.SIGKILL)
+        if self._process is not None:
+            await self._process.communicate()
+
+    async def stop(self) -> None:
+        """Ask it to end; end it after some seconds."""
+        self.send(signal.SIGTERM)
+        try:
+            if self._process is not None:
+                await asyncio.wait_for(self._process.communicate(), _STOP_S)
+        except TimeoutError:
+            await self.kill()
 
 
-async def _stop(process: asyncio.subprocess.Process) -> None:
-    if process.returncode is None:
-        process.send_signal(signal.SIGTERM)
-    try:
-        await asyncio.wait_for(process.communicate(), _STOP_S)
-    except TimeoutError:
-        process.kill()
-        await process.communicate()
-
-
-def _command_line(flags: dict[str, Any]) -> list[str]:
+def _command_line(flags: Mapping[str, Any]) -> list[str]:
     line: list[str] = []
     for name, value in flags.items():
         repeated = name == "model" and not isinstance(value, str)

@@ -11,11 +11,14 @@ import orjson
 from loadtest import wire
 from loadtest.answering import Answering
 from loadtest.asking import Ask, Refused, read_chat, read_text
+from loadtest.describing import Describer
 from loadtest.embedding import Embedding, read_inputs
 from loadtest.engine import Engine
 from loadtest.http1 import Exchange, Request
 from loadtest.reading import revised
 from loadtest.script import Script
+from loadtest.sent import SentJournal
+from loadtest.telling import Telling
 from loadtest.worker_metrics import CONTENT_TYPE, exposition
 
 _KEPT_REQUESTS = 1000
@@ -30,20 +33,27 @@ _PATHS |= {"/fake/requests"}
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """What the worker says it serves; `max_model_len` in tokens of prompt plus answer."""
+    """What the worker says it serves; `max_model_len` in tokens of prompt plus answer.
+
+    `name` is this process's in answers that describe themselves.
+    """
 
     models: tuple[str, ...]
     api_key: str | None
     max_model_len: int
+    name: str
 
 
 class WorkerApp:
     """Answers requests as a vLLM server of one script."""
 
-    def __init__(self, served: Served, script: Script, max_running: int) -> None:
+    def __init__(
+        self, served: Served, script: Script, max_running: int, journal: SentJournal
+    ) -> None:
         self._served = served
         self._engine = Engine(script, max_running)
-        self._answering = Answering(self._engine, served.models, served.max_model_len)
+        telling = Telling(Describer(served.name), journal)
+        self._answering = Answering(self._engine, served.models, served.max_model_len, telling)
         self._embedding = Embedding(self._engine, served.models, served.max_model_len)
         self._received: deque[dict[str, Any]] = deque(maxlen=_KEPT_REQUESTS)
         self._started = int(time.time())
@@ -81,6 +91,8 @@ class WorkerApp:
         match request.method, request.path:
             case "GET", "/health":
                 exchange.send(200 if self._engine.script.healthy else 503, b"")
+            case "GET", "/metrics" if not self._engine.script.metrics:
+                raise Refused(500, "InternalServerError", "no metrics")
             case "GET", "/metrics":
                 body = exposition(
                     self._engine.counters, self._served.models[0], 4 * self._served.max_model_len

@@ -151,9 +151,9 @@ async def read_until(stream: CallStream, error: type[E]) -> tuple[list[Delta | C
     raise AssertionError(f"no {error.__name__} was raised")
 
 
-async def until(condition: Callable[[], bool]) -> None:
-    """Wait until something holds that nothing tells us of, two seconds at most."""
-    async with asyncio.timeout(2):
+async def until(condition: Callable[[], bool], *, within_s: float = 2.0) -> None:
+    """Wait until something holds that nothing tells us of, `within_s` seconds at most."""
+    async with asyncio.timeout(within_s):
         while not condition():  # noqa: ASYNC110 - there is no event to wait for
             await asyncio.sleep(0.001)
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 
 import pytest_asyncio
 
-from entroute.decisions import Decision, Estimate, Load
+from entroute.decisions import Decision, Estimate, Load, WorkerLoad
 from entroute.errors import StoreUnavailable
 from entroute.evidence import Outcome, Trace, Verdict
 from entroute.execution import Execution, Repeat
@@ -181,12 +181,29 @@ class Recorded:
 
 
 @dataclass(slots=True)
+class FakeBreakerView:
+    """A worker's breaker as gauges see it."""
+
+    state: int = 0
+    opened: int = 0
+
+
+@dataclass(slots=True)
 class FakeWorkerView:
     """A worker as balancers and gauges see it."""
 
     name: str = "127.0.0.1:1"
     in_flight: int = 0
     healthy: bool = True
+    weight: float = 1.0
+    load: WorkerLoad | None = None
+    breaker: FakeBreakerView = field(default_factory=FakeBreakerView)
+    ejected: bool = False
+
+    @property
+    def url(self) -> str:
+        """Base URL."""
+        return f"http://{self.name}/v1"
 
 
 def voter() -> Verifier:

@@ -17,13 +17,15 @@ import uvicorn
 import yaml
 from fastapi import FastAPI
 
+from entroute.api.connections import Bounds, bounded_protocol
 from entroute.app import create_app
-from entroute.serving import listening
+from entroute.serving import bounds_of, listening
 from entroute.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[1]
 _READY = re.compile(r"answers at (http://\S+)/v1")
 _POLL_S = 0.01
+BOUNDS = Bounds()
 
 
 def merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
@@ -60,18 +62,20 @@ def two_tiers(small_url: str, large_url: str) -> dict[str, Any]:
 @asynccontextmanager
 async def serving(settings: Mapping[str, Any]) -> AsyncIterator[str]:
     """Serve a gateway on a free port of the running loop; yield its URL, no path."""
-    async with serving_app(create_app(Settings.model_validate(settings))) as url:
+    valid = Settings.model_validate(settings)
+    async with serving_app(create_app(valid), bounds_of(valid.server)) as url:
         yield url
 
 
 @asynccontextmanager
-async def serving_app(app: FastAPI) -> AsyncIterator[str]:
+async def serving_app(app: FastAPI, bounds: Bounds = BOUNDS) -> AsyncIterator[str]:
     """Serve an application on a free port of the running loop; yield its URL, no path."""
     listener = listening("127.0.0.1", 0, "server.")
     server = uvicorn.Server(
         uvicorn.Config(
             app,
-            http="httptools",
+            http=bounded_protocol(bounds),
+            ws="none",
             log_config=None,
             access_log=False,
             server_header=False,

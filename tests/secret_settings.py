@@ -65,6 +65,7 @@ def settings_of(echo: Echo, keys: Path, redis: str) -> dict[str, Any]:
         "auth": {"keys_file": str(keys), "cache_salt_key": SECRETS["salt"]},
         "health": {"interval_s": 0.2},
         "retries": {"attempts": 2},
+        "breaker": {"open_s": 0.1, "max_open_s": 0.2},
     }
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from prometheus_client import CollectorRegistry
 
+from entroute.errors import WorkerFailed
 from entroute.fleet import Fleet
 from entroute.settings import Settings
 from loadtest.spawn import FakeWorker
@@ -63,3 +64,22 @@ async def test_what_is_configured_counts_more_than_what_workers_say(
     async with fleet_of(two_workers[0].url, continues=said) as fleet:
         fleet._pools[0].members[0].worker.engine = "" if said else "vllm"
         assert fleet.tiers()[0].continues is said
+
+
+async def test_a_fleet_that_takes_over_keeps_breakers_and_lets_new_workers_warm_up(
+    two_workers: tuple[FakeWorker, FakeWorker],
+) -> None:
+    one, other = (worker.url for worker in two_workers)
+    async with fleet_of(one) as before, fleet_of(one, other) as after:
+        member = before.pools[0].members[0]
+        for _ in range(5):
+            member.failed(member.begun(), WorkerFailed(one, "answered 500"))
+        before.pools[0].outliers.ejections["slowness"] = 2
+        after.adopt(before)
+        kept, new = after.pools[0].members
+        assert kept is member
+        assert not kept.callable
+        assert kept.weight == 1
+        assert new.callable
+        assert new.weight < 1
+        assert after.pools[0].ejections == {"slowness": 2}

@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
-import structlog
 from fastapi import APIRouter, FastAPI
 from prometheus_client import CollectorRegistry
 from starlette.types import Scope
@@ -19,34 +18,25 @@ from entroute.api.cache import cache_routes
 from entroute.api.embeddings import Embeddings, embedding_routes
 from entroute.api.feedback import feedback_routes
 from entroute.api.middleware import Edge
+from entroute.api.openapi import described
 from entroute.api.responses.answers import Responses
-from entroute.api.responses.keeping import ResponseKeeper
 from entroute.api.responses.routes import response_routes
-from entroute.api.routes import answer_routes, model_routes, ops_routes
+from entroute.api.routes import MetricsPage, answer_routes, model_routes, ops_routes, own_page
 from entroute.api.usage import UsageDesk, usage_routes
 from entroute.backends.salting import TenantSalts
-from entroute.cache.executions import KeptExecutions
-from entroute.caching import check_semantic, fingerprint, kept_answers, serving
+from entroute.caching import check_semantic, fingerprint, kept_answers, keyed, serving
 from entroute.deciding import deciding, profile_of
 from entroute.fleet import Fleet
-from entroute.gateway import Gateway, Parts, Recorder, result_of
+from entroute.gateway import Gateway, Parts, result_of
+from entroute.lasting import Generation, Lasting, built_lasting
 from entroute.opening import Opener
 from entroute.profile.profile import Profile
 from entroute.protocols import Clock, Strategy, Tier
 from entroute.settings import Settings
 from entroute.shared import known_names
 from entroute.strategies.parts import StrategyParts
-from entroute.telemetry.caching import CacheMetrics, ExecutionMetrics
-from entroute.telemetry.feedback import FeedbackMetrics
-from entroute.telemetry.groups import GroupMetrics
-from entroute.telemetry.keys import KeyMetrics
-from entroute.telemetry.logs import RequestLog
-from entroute.telemetry.metrics import Metrics
-from entroute.telemetry.redis import RedisMetrics
-from entroute.telemetry.responses import ResponseMetrics
 from entroute.tenants.keys_file import check_key_file
 from entroute.tenants.refusals import limited_by
-from entroute.tools import Tools, built_tools
 from entroute.verifiers import build_verifier
 from entroute.verifiers.majority import Majority
 from entroute.verifiers.parts import VerifierParts
@@ -65,13 +55,15 @@ def check_files(settings: Settings) -> None:
         check_key_file(settings.auth.keys_file, known_names(settings))
 
 
-def create_app(
+def create_app(  # noqa: PLR0913 - a composition root composes
     settings: Settings,
     *,
     tiers: Sequence[Tier] | None = None,
     engine_urls: Mapping[str, str] | None = None,
     clock: Clock = time.perf_counter,
     rng: random.Random | None = None,
+    metrics_page: MetricsPage = own_page,
+    lasting: Lasting | None = None,
 ) -> FastAPI:
     """Return the gateway as an ASGI application.
 
@@ -81,15 +73,26 @@ def create_app(
         engine_urls: Base URL by tier, of engines that were started for it.
         clock: Monotonic seconds.
         rng: Source of every random choice.
+        metrics_page: Returns the metrics of the whole gateway.
+        lasting: Of a running gateway, whose next generation this is; else the application makes
+            its own, starts and closes it.
 
     Raises:
         ConfigurationError: A tier's engine is not running, or the key file is wrong.
     """
-    fleet = Fleet(settings, clock, ready_made=tiers, engine_urls=engine_urls or {})
     profile = profile_of(settings)
-    tools = built_tools(settings, profile, clock)
-    metrics = Metrics(CollectorRegistry())
-    parts = _parts(settings, profile, fleet, tools, metrics, clock, rng)
+    kept = lasting or built_lasting(
+        settings, profile, lambda tools: kept_answers(settings, tools.shared.links, clock), clock
+    )
+    fleet = Fleet(
+        settings,
+        clock,
+        ready_made=tiers,
+        engine_urls=engine_urls or {},
+        sessions=kept.sessions,
+        rng=rng,
+    )
+    parts = _parts(settings, profile, fleet, kept, clock, rng)
     gateway = Gateway(parts)
     embeddings = Embeddings(
         fleet.embeddings,
@@ -99,32 +102,27 @@ def create_app(
         allow_fields=settings.allow_fields,
         salt=_salts(settings),
     )
-    metrics.export_in_flight(lambda: gateway.in_flight + embeddings.in_flight)
-    _export(metrics.registry, tools, parts)
-    return _application(_Built(settings, fleet, gateway, embeddings, parts, metrics, tools))
-
-
-def _export(registry: CollectorRegistry, tools: Tools, parts: Parts) -> None:
-    """Export what is not counted from traces."""
-    registry.register(FeedbackMetrics(tools.feedback))
-    registry.register(RedisMetrics(tools.shared.links))
-    registry.register(KeyMetrics(tools.shared.keys))
-    if isinstance(tools.programs, KeptExecutions):
-        registry.register(ExecutionMetrics(tools.programs.counts))
-    if parts.cache is not None:
-        registry.register(CacheMetrics(parts.cache.discarded))
+    generation = Generation(
+        settings,
+        profile,
+        fleet,
+        lambda: gateway.in_flight + embeddings.in_flight,
+        CollectorRegistry(),
+    )
+    built = _Built(settings, generation, gateway, embeddings, parts, kept, metrics_page)
+    return _application(built)
 
 
 def _parts(  # noqa: PLR0913, PLR0917 - a composition root composes
     settings: Settings,
     profile: Profile | None,
     fleet: Fleet,
-    tools: Tools,
-    metrics: Metrics,
+    lasting: Lasting,
     clock: Clock,
     rng: random.Random | None,
 ) -> Parts:
     """Return what the walk is made of."""
+    tools = lasting.of(settings)
     ways = StrategyParts(Majority(tools.symbolic), tools.programs)
     strategies = _strategies(settings, ways)
     decides = deciding(settings, profile, strategies, ways, tools.feedback, clock)
@@ -138,32 +136,22 @@ def _parts(  # noqa: PLR0913, PLR0917 - a composition root composes
         clock,
         rng or random.Random(),  # noqa: S311 - nothing secret is drawn
         salt=_salts(settings),
+        hedging=fleet.hedging,
+        shedding=fleet.shedding,
     )
     return Parts(
         opener=opener,
         estimator=decides.estimator,
         policy=decides.policy,
         strategies=strategies,
-        cache=kept_answers(settings, tools.shared.links, lambda: opener.models, decided_by, clock),
-        recorders=_recorders(metrics, tools),
+        cache=keyed(lasting.cache, lambda: opener.models, decided_by),
+        recorders=lasting.recorders,
         load=fleet.load,
+        may_repeat=fleet.may_repeat,
         fingerprint=decided_by,
         serving=serving(settings),
         clock=clock,
         plans=decides.plans,
-    )
-
-
-def _recorders(metrics: Metrics, tools: Tools) -> tuple[Recorder, ...]:
-    """Return what every finished trace is told to."""
-    limiter = tools.shared.limiter
-    return (
-        metrics,
-        RequestLog(structlog.get_logger("entroute")),
-        tools.feedback,
-        limiter,
-        tools.shared.usage,
-        GroupMetrics(metrics.registry, lambda: limiter.leases_held),
     )
 
 
@@ -172,12 +160,12 @@ class _Built:
     """What the application is made of."""
 
     settings: Settings
-    fleet: Fleet
+    generation: Generation
     gateway: Gateway
     embeddings: Embeddings
     parts: Parts
-    metrics: Metrics
-    tools: Tools
+    lasting: Lasting
+    metrics_page: MetricsPage
 
 
 def _refused(built: _Built) -> Callable[[Scope, Exception], None]:
@@ -198,7 +186,8 @@ def _refused(built: _Built) -> Callable[[Scope, Exception], None]:
 
 def _application(built: _Built) -> FastAPI:
     """Put the edge around the gateway."""
-    settings, fleet, failed = built.settings, built.fleet, _refused(built)
+    settings, lasting, failed = built.settings, built.lasting, _refused(built)
+    shared = lasting.tools.shared
     app = FastAPI(
         title="entroute",
         version=entroute.__version__,
@@ -207,50 +196,51 @@ def _application(built: _Built) -> FastAPI:
         docs_url=None,
         redoc_url=None,
     )
-    app.state.entroute = fleet
+    app.state.settings, app.state.lasting = settings, lasting
+    app.state.registry = lasting.metrics.registry
     answering = Answering(
         gateway=built.gateway,
-        keys=KeyRing(built.tools.shared.keys, time.time),
-        models=fleet.models,
+        keys=KeyRing(shared.keys, time.time),
+        models=built.generation.fleet.models,
         clock=built.parts.clock,
         keep_alive_s=settings.server.keep_alive_s,
         allow_fields=settings.allow_fields,
-        limiter=built.tools.shared.limiter,
+        limiter=shared.limiter,
     )
     handlers.install(app, failed)
+    app.openapi = described(app, keys=settings.auth is not None)  # type: ignore[method-assign]
     for router in _routers(built, answering):
         app.include_router(router)
     app.add_middleware(
         Edge,
         max_body_bytes=settings.server.max_body_bytes,
         max_header_bytes=settings.server.max_header_bytes,
+        receive_s=settings.server.receive_s,
         failed=failed,
         clock=built.parts.clock,
+        drain=lasting.drain,
     )
     return app
 
 
 def _routers(built: _Built, answering: Answering) -> tuple[APIRouter, ...]:
     """Return every path."""
-    fleet, cache, shared = built.fleet, built.parts.cache, built.tools.shared
+    lasting, fleet, cache = built.lasting, built.generation.fleet, built.parts.cache
+    shared = lasting.tools.shared
     return (
         answer_routes(answering),
-        response_routes(_responses(built, answering)),
+        response_routes(Responses(answering, lasting.responses, time.time)),
         embedding_routes(built.embeddings, answering),
         model_routes(lambda: (*fleet.tiers(), *fleet.embeddings()), answering),
-        feedback_routes(built.tools.feedback, answering.admit),
+        feedback_routes(lasting.tools.feedback, answering.admit),
         cache_routes(None if cache is None else cache.stamps, answering.admit),
         usage_routes(UsageDesk(shared.usage, shared.limiter, shared.keys), answering),
-        ops_routes(built.metrics.registry, fleet.not_ready),
+        ops_routes(
+            lasting.metrics.registry,
+            lambda: "draining" if lasting.drain.begun else fleet.not_ready(),
+            built.metrics_page,
+        ),
     )
-
-
-def _responses(built: _Built, answering: Answering) -> Responses:
-    """Return what answers `/v1/responses`, its metrics registered."""
-    how = built.settings.responses
-    keeper = ResponseKeeper(built.tools.shared.store, how.ttl_s, how.max_bytes, how.store)
-    built.metrics.registry.register(ResponseMetrics(keeper.counts))
-    return Responses(answering, keeper, time.time)
 
 
 def _lifespan(built: _Built) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
@@ -259,14 +249,12 @@ def _lifespan(built: _Built) -> Callable[[FastAPI], AbstractAsyncContextManager[
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:
-            await built.tools.start(stack)
-            if built.parts.cache is not None:
-                stack.push_async_callback(built.parts.cache.answers.close)
-                if (semantic := built.parts.cache.semantic) is not None:
-                    stack.push_async_callback(semantic.close)
-                    await semantic.start()
-            await built.fleet.connect(stack, built.metrics.registry)
+            await built.lasting.start(stack)
+            generation = built.generation
+            await generation.fleet.connect(stack, generation.registry)
             stack.push_async_callback(built.gateway.close)
+            built.lasting.take_over(generation)
+            stack.callback(built.lasting.retire, generation)
             yield
 
     return lifespan

@@ -1,6 +1,7 @@
-"""Reading what other servers answer, no more of it than is sensible, and not our own secrets."""
+"""Reading what others send, no more of it than is sensible, and not our own secrets."""
 
 from base64 import b64encode
+from typing import Any
 from urllib.parse import quote
 
 import httpx
@@ -8,7 +9,22 @@ import httpx
 AS_IT_IS = {"accept-encoding": "identity"}
 """Header that asks for a body that is not packed: a small one unpacks to a huge one."""
 
+DEEPEST = 200
+"""Levels of JSON that are taken: orjson reads 1024 and writes 254, some of which the walk adds."""
+
 _CHUNK = 65_536
+
+
+def too_deep(text: bytes, value: Any) -> bool:
+    """Say whether JSON, given with what it was parsed to, is nested deeper than `DEEPEST`."""
+    return text.count(b"{") + text.count(b"[") > DEEPEST and _deeper(value, DEEPEST)
+
+
+def _deeper(value: Any, levels: int) -> bool:
+    if not isinstance(value, dict | list):
+        return False
+    inner = value.values() if isinstance(value, dict) else value
+    return levels == 0 or any(_deeper(one, levels - 1) for one in inner)
 
 
 async def read_body(response: httpx.Response, most: int) -> bytes:

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import entroute
 from entroute.cache import NoCacheConfig
@@ -27,14 +28,10 @@ def check_semantic(settings: Settings) -> None:
         require_extra()
 
 
-def kept_answers(
-    settings: Settings,
-    links: RedisLinks,
-    models: Callable[[], Sequence[str]],
-    fingerprint: str,
-    clock: Clock,
-) -> CacheParts | None:
+def kept_answers(settings: Settings, links: RedisLinks, clock: Clock) -> CacheParts | None:
     """Return what keeps answers and finds them, by meaning where that is enabled.
+
+    It finds by meaning only as `keyed`.
 
     Raises:
         ConfigurationError: As `check_semantic`.
@@ -45,8 +42,27 @@ def kept_answers(
     if kept is None or isinstance(cache, NoCacheConfig):
         return None
 
+    def embedder(config: LocalEmbedderConfig) -> LocalEmbedder:
+        return LocalEmbedder(lambda: local_files(lambda *_: None), config.threads)
+
+    return cache.finding(kept, links, Finding(embedder, _no_key))
+
+
+def keyed(
+    kept: CacheParts | None, models: Callable[[], Sequence[str]], fingerprint: str
+) -> CacheParts | None:
+    """Return what keeps answers, as those find by meaning who answer by one configuration.
+
+    Args:
+        kept: Of `kept_answers`.
+        models: Returns every model that may answer.
+        fingerprint: Of everything configured that can change an answer.
+    """
+    if kept is None or kept.semantic is None:
+        return kept
+    across = kept.across_tenants
+
     def key_of(request: ChatRequest, options: Options, principal: Principal) -> str:
-        across = cache.across_tenants
         return cache_key(
             request,
             options,
@@ -56,10 +72,11 @@ def kept_answers(
             across_tenants=across,
         )
 
-    def embedder(config: LocalEmbedderConfig) -> LocalEmbedder:
-        return LocalEmbedder(lambda: local_files(lambda *_: None), config.threads)
+    return replace(kept, semantic=kept.semantic.keyed(key_of))
 
-    return cache.finding(kept, links, Finding(embedder, key_of))
+
+def _no_key(*_: object) -> str:
+    raise RuntimeError("nothing is found by meaning before there are keys")
 
 
 def fingerprint(settings: Settings, profile: Profile | None) -> str:

@@ -27,11 +27,13 @@ import entroute
 from entroute.app import check_files
 from entroute.embedded.catalogue import CATALOGUE, find
 from entroute.embedded.weights import Weights, default_directory
-from entroute.errors import ConfigurationError, EntrouteError
-from entroute.loading import load, load_sandbox, read_key
+from entroute.errors import ConfigurationError, EntrouteError, ServerProcessFailed
+from entroute.loading import Reread, load, load_sandbox, read_key
+from entroute.processes.supervisor import answer_in_processes
+from entroute.reloading import Hangups, Source
 from entroute.sandbox.server import create_server
 from entroute.server_settings import LOOPBACK
-from entroute.serving import listening, try_out
+from entroute.serving import answer_here, listening, try_out
 from entroute.serving import serve as run_server
 from entroute.settings import Settings
 from entroute.shared import key_place
@@ -99,8 +101,10 @@ def serve(
         run_server(
             settings,
             weights,
+            source=Source(Reread(config, environment), Hangups()),
             starting=lambda tiers: _say_starting(console, progress, tiers),
             ready=lambda url: _say_ready(console, settings, url),
+            answer=answer_here if settings.server.processes == 1 else answer_in_processes,
         )
 
 
@@ -274,7 +278,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         ours, others = group.split(EntrouteError)
         if ours is None or others is not None:
             raise
-        _fail(ours.exceptions[0], EXIT_FAILED)
+        first = ours.exceptions[0]
+        _fail(first, first.code if isinstance(first, ServerProcessFailed) else EXIT_FAILED)
 
 
 def _fail(error: Exception, code: int) -> NoReturn:

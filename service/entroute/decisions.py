@@ -42,6 +42,25 @@ class Estimate:
 
 
 @dataclass(frozen=True, slots=True)
+class WorkerLoad:
+    """What a worker said of its own load.
+
+    Attributes:
+        running: Calls it was answering, of all gateways.
+        waiting: Calls queued in it.
+        others: Calls of both kinds that were not this gateway's.
+        kv_use: Share of its KV cache in use, [0, 1], None where it did not say.
+        read_at: Monotonic seconds.
+    """
+
+    running: int
+    waiting: int
+    others: int
+    kv_use: float | None
+    read_at: float
+
+
+@dataclass(frozen=True, slots=True)
 class TierLoad:
     """What a tier is busy with.
 
@@ -51,6 +70,8 @@ class TierLoad:
         healthy: Those of them that can be called.
         waiting: Calls queued in the workers, None where unknown.
         kv_use: Share of the workers' KV cache in use, [0, 1], None where unknown.
+        queued: Calls that wait in this gateway for a worker with room.
+        capacity: Calls that this gateway may have in its callable workers at once.
     """
 
     in_flight: int
@@ -58,6 +79,13 @@ class TierLoad:
     healthy: int
     waiting: int | None = None
     kv_use: float | None = None
+    queued: int = 0
+    capacity: int = 0
+
+    @property
+    def pressure(self) -> float:
+        """Calls in flight and queued over those that there is room for, 0 and up; 1 is full."""
+        return (self.in_flight + self.queued) / self.capacity if self.capacity else 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,8 @@
     ├── ConfigurationError       a setting is wrong; the message names its path
     ├── WeightsError             model weights are missing, damaged or cannot be fetched
     ├── EngineError              a local engine could not be started, or died
+    ├── ServerProcessFailed      one of several server processes could not be started
+    ├── DiscoveryFailed          a tier's workers cannot be found now; the known ones stay
     ├── StoreUnavailable         shared state cannot be had in its budget; go on without
     │   └── WrongKind            a key holds what somebody else put there
     ├── KeysUnavailable          503: no API keys could be read yet; nobody is told apart
@@ -15,8 +17,10 @@
     │   ├── NotFound             404
     │   ├── RateLimitExceeded    429: a limit of the API key is used up for a moment
     │   │   └── InsufficientQuota    for the rest of the month
+    │   ├── ReceiveTimeout       408
     │   ├── RequestTooLarge      413
     │   └── HeadersTooLarge      431
+    ├── ShuttingDown             503: the server leaves, and the request did not end in time
     ├── LimitsUnavailable        nobody can say what is left of an API key's limits
     ├── BudgetExhausted          a hard limit of this request is spent; `limit` names it
     ├── DeadlineExceeded         time is up and there is no candidate to return
@@ -52,6 +56,22 @@ class WeightsError(EntrouteError):
 
 class EngineError(EntrouteError):
     """A local engine could not be started, or died."""
+
+
+class DiscoveryFailed(EntrouteError):
+    """A tier's workers cannot be found now; the message says why."""
+
+
+class ServerProcessFailed(EntrouteError):
+    """One of several server processes could not be started.
+
+    Attributes:
+        code: The exit status that says so.
+    """
+
+    def __init__(self, message: str, code: int) -> None:
+        super().__init__(message)
+        self.code = code
 
 
 class StoreUnavailable(EntrouteError):
@@ -126,12 +146,23 @@ class InsufficientQuota(RateLimitExceeded):
     """A limit of the API key is used up for the rest of the month."""
 
 
+class ReceiveTimeout(RequestError):
+    """The request did not arrive in time."""
+
+
 class RequestTooLarge(RequestError):
     """The body is larger than the server accepts."""
 
 
 class HeadersTooLarge(RequestError):
     """The headers are larger than the server accepts."""
+
+
+class ShuttingDown(EntrouteError):
+    """The server leaves, and the request did not end in the time it had."""
+
+    def __init__(self) -> None:
+        super().__init__("The server is shutting down; retry, another one answers.")
 
 
 class LimitsUnavailable(EntrouteError):
@@ -173,11 +204,17 @@ class Overloaded(CallFailed):
 
 
 class TierUnavailable(CallFailed):
-    """No worker of a tier can be reached."""
+    """No worker of a tier can be reached.
 
-    def __init__(self, tier: str, detail: str = "") -> None:
+    Attributes:
+        tier: The tier.
+        retry_after_s: Seconds after which one may be, None where nobody can say.
+    """
+
+    def __init__(self, tier: str, detail: str = "", *, retry_after_s: float | None = None) -> None:
         super().__init__(f"no worker of tier '{tier}' can be reached" + (detail and f": {detail}"))
         self.tier = tier
+        self.retry_after_s = retry_after_s
 
 
 class WorkerError(CallFailed):
@@ -186,23 +223,41 @@ class WorkerError(CallFailed):
     Attributes:
         worker: The worker's id.
         detail: What happened, without secrets.
+        broke_off_on: Tier whose worker broke off an answer that it had begun, "" where none had.
     """
 
     def __init__(self, worker: str, detail: str) -> None:
         super().__init__(worker, detail)
         self.worker = worker
         self.detail = detail
+        self.broke_off_on = ""
 
     def __str__(self) -> str:
         return f"worker {self.worker}: {self.detail}"
 
 
 class WorkerUnavailable(WorkerError):
-    """The worker refused the connection, or reset it before it answered."""
+    """The worker refused the connection, or reset it before it answered.
+
+    Attributes:
+        refused: Whether no connection came to stand: nobody listens there.
+    """
+
+    def __init__(self, worker: str, detail: str, *, refused: bool = False) -> None:
+        super().__init__(worker, detail)
+        self.refused = refused
 
 
 class WorkerFailed(WorkerError):
-    """The worker answered 5xx or broke off: this request failed, the next one need not."""
+    """The worker answered 5xx or broke off: this request failed, the next one need not.
+
+    Attributes:
+        broke_off: Whether the connection broke in the middle of its answer.
+    """
+
+    def __init__(self, worker: str, detail: str, *, broke_off: bool = False) -> None:
+        super().__init__(worker, detail)
+        self.broke_off = broke_off
 
 
 Phase = Literal["connect", "first_token", "between_tokens", "total"]

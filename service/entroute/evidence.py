@@ -187,6 +187,8 @@ class Trace:
         error: Name of the error that ended the request, or None.
         exhausted: The budget limit that cut the request short, or None.
         upstream_s: Seconds in which at least one upstream call was awaited.
+        queued_s: Seconds in which all upstream calls that were awaited waited in a tier's queue.
+        waits: Every wait in a queue: the tier, and seconds.
         client_s: Seconds spent waiting for the client to read a stream.
         ttft_s: Seconds to the first piece of the answer, None if it was not streamed.
         gaps_s: Seconds between the pieces after it.
@@ -220,6 +222,8 @@ class Trace:
     error: str | None = None
     exhausted: Limit | None = None
     upstream_s: float = 0.0
+    queued_s: float = 0.0
+    waits: list[tuple[str, float]] = field(default_factory=list)
     client_s: float = 0.0
     ttft_s: float | None = None
     gaps_s: list[float] = field(default_factory=list)
@@ -256,4 +260,4 @@ class Trace:
     def overhead_s(self, now: float) -> float:
         """Return the gateway's own share of the time until `now`, or until the end."""
         end = now if self.finished is None else self.finished
-        return max(0.0, end - self.started - self.upstream_s - self.client_s)
+        return max(0.0, end - self.started - self.upstream_s - self.queued_s - self.client_s)

@@ -7,33 +7,36 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
-from typing import TypeVar
+from random import Random
+from typing import Any
 
-import aiohttp
 import httpx
 from prometheus_client import CollectorRegistry
 
-from entroute.backends.balancing import build_balancer
-from entroute.backends.embedding import EmbeddingPool, EmbeddingWorker
+from entroute.backends.embedding import EmbeddingPool
 from entroute.backends.embedding_tier import EmbeddingTier
 from entroute.backends.filling_in import FillingIn
 from entroute.backends.health import HealthSweeps
+from entroute.backends.hedging import Hedging
 from entroute.backends.http_worker import HttpWorker
-from entroute.backends.pool import Pool
+from entroute.backends.pool import Pool, WorkerPool
 from entroute.backends.wire import VLLM
-from entroute.backends.worker import Worker
 from entroute.decisions import Load
 from entroute.embedded.engine import Engine
 from entroute.errors import ConfigurationError
+from entroute.pools import Pools
 from entroute.protocols import Clock, Tier
+from entroute.sessions import Sessions
 from entroute.settings import Settings
+from entroute.shedding import Shedding
 from entroute.spending import Price
+from entroute.telemetry.discovery import DiscoveryMetrics
 from entroute.telemetry.gauges import WorkerGauges
+from entroute.telemetry.queues import QueueMetrics
+from entroute.telemetry.retries import RetryMetrics
 from entroute.tier_settings import EmbeddingSettings, TierSettings, WorkerSettings
 
-_IDLE_CONNECTION_S = 3.0  # below the 5 s after which uvicorn and llama.cpp close idle ones
-
-W = TypeVar("W", bound=HttpWorker)
+_FIRST_SEARCH_S = 10.0  # for the first workers that are found; then the gateway is ready without
 
 
 class Fleet:
@@ -44,25 +47,31 @@ class Fleet:
         clock: Monotonic seconds.
         ready_made: Tiers in place of the configured ones; nothing is connected then.
         engine_urls: Base URL by tier, of engines that were started for it.
+        sessions: Connections to workers, shared with other fleets.
+        rng: Draws jitter.
 
     Attributes:
-        draining: Whether the server has been asked to stop.
+        settings: The configuration.
         models: Model by tier.
+        shedding: What load leaves of requests.
 
     Raises:
         ConfigurationError: A tier's engine is not running.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - the last three are keyword-only
         self,
         settings: Settings,
         clock: Clock,
         *,
         ready_made: Sequence[Tier] | None,
         engine_urls: Mapping[str, str],
+        sessions: Sessions | None = None,
+        rng: Random | None = None,
     ) -> None:
-        self.draining = False
-        self._settings = settings
+        self._rng = rng or Random()  # noqa: S311 - nothing secret is drawn
+        self._sessions = sessions or Sessions()
+        self.settings = settings
         self._clock = clock
         self._ready_made = None if ready_made is None else tuple(ready_made)
         self._configured = (
@@ -74,6 +83,7 @@ class Fleet:
         self._pools: list[Pool] = []
         self._embedding_pools: list[EmbeddingPool] = []
         self._sweeps: HealthSweeps | None = None
+        self.shedding = Shedding(settings.shed.build(), self.load)
 
     def tiers(self) -> tuple[Tier, ...]:
         """Return all tiers as they are now, cheapest first; none before `connect`."""
@@ -88,10 +98,23 @@ class Fleet:
         """Return all tiers that embed, as they are configured; none before `connect`."""
         return tuple(
             _embedding_tier(settings, pool)
-            for settings, pool in zip(
-                self._settings.embeddings, self._embedding_pools, strict=False
-            )
+            for settings, pool in zip(self.settings.embeddings, self._embedding_pools, strict=False)
         )
+
+    def workers(self, tier: str) -> list[HttpWorker]:
+        """Return the workers of a tier that completes, as they are now."""
+        return [m.worker for pool in self._pools if pool.tier == tier for m in pool.members]
+
+    def hedging(self, tier: str) -> Hedging | None:
+        """Return when calls to a tier are hedged, None for never."""
+        after_s = self.settings.retries.hedge_after_s
+        pool = next((pool for pool in self._pools if pool.tier == tier), None)
+        return None if after_s is None or pool is None else Hedging(after_s, pool.retrying)
+
+    def may_repeat(self, tier: str) -> bool:
+        """Whether a tier's retry budget holds one more answer, made again from its beginning."""
+        pool = next((pool for pool in self._pools if pool.tier == tier), None)
+        return pool is None or pool.retrying.repeats()
 
     def load(self) -> Load:
         """Return what every tier is busy with."""
@@ -100,8 +123,6 @@ class Fleet:
 
     def not_ready(self) -> str | None:
         """Return why requests should go elsewhere, or None; losing workers is no reason."""
-        if self.draining:
-            return "draining"
         swept = self._sweeps is not None and self._sweeps.swept_at is not None
         return None if swept or self._ready_made is not None else "starting"
 
@@ -109,15 +130,16 @@ class Fleet:
         """Build the pools, sweep them once, and keep sweeping until `stack` is closed."""
         if self._ready_made is not None:
             return
-        session = await stack.enter_async_context(_session(self._settings))
+        session = await stack.enter_async_context(self._sessions.lease(self.settings))
         client = await stack.enter_async_context(httpx.AsyncClient(trust_env=False))
-        self._pools = [self._pool(tier, session) for tier in self._configured]
-        self._embedding_pools = [
-            self._embedding_pool(tier, session) for tier in self._settings.embeddings
-        ]
+        building = Pools(self.settings, session, self._clock, self._rng)
+        self._pools = [building.pool(tier) for tier in self._configured]
+        self._embedding_pools = [building.embedding_pool(tier) for tier in self.settings.embeddings]
         pools: list[Pool | EmbeddingPool] = [*self._pools, *self._embedding_pools]
         registry.register(WorkerGauges(pools))
-        health = self._settings.health
+        registry.register(RetryMetrics(pools))
+        registry.register(QueueMetrics(pools, self.shedding))
+        health = self.settings.health
         self._sweeps = HealthSweeps(
             pools,
             client,
@@ -125,39 +147,61 @@ class Fleet:
             interval_s=health.interval_s,
             timeout_s=health.timeout_s,
         )
+        rosters = building.rosters(self._sweeps)
+        registry.register(DiscoveryMetrics(rosters))
+        for roster in rosters:
+            stack.push_async_callback(roster.stop)
+        await asyncio.gather(*(roster.start(_FIRST_SEARCH_S) for roster in rosters))
         await self._sweeps.start()
         stack.push_async_callback(self._sweeps.stop)
 
-    def _pool(self, tier: TierSettings, session: aiohttp.ClientSession) -> Pool:
-        workers = self._workers(Worker, tier, session)
-        retries = self._settings.retries.build()
-        return Pool(tier.name, workers, build_balancer(tier.balancer), retries=retries)
+    def adopt(self, previous: "Fleet") -> None:
+        """Go on with what is known of workers that stay; both fleets are connected.
 
-    def _embedding_pool(
-        self, tier: EmbeddingSettings, session: aiohttp.ClientSession
-    ) -> EmbeddingPool:
-        workers = self._workers(EmbeddingWorker, tier, session)
-        retries = self._settings.retries.build()
-        return EmbeddingPool(tier.name, workers, build_balancer(tier.balancer), retries=retries)
+        A worker of the same address, model, key and timeouts is taken over as it is: its health,
+        its breaker, the calls that it is answering.
+        """
+        self.shedding.counts = previous.shedding.counts
+        before = {pool.tier: pool for pool in previous.pools}
+        taken = previous.settings.timeouts == self.settings.timeouts
+        for pool in self.pools:
+            if pool.tier in before:
+                _carry(before[pool.tier], pool, taken=taken)
 
-    def _workers(
-        self,
-        kind: type[W],
-        tier: TierSettings | EmbeddingSettings,
-        session: aiohttp.ClientSession,
-    ) -> list[W]:
-        return [
-            kind(
-                worker.url,
-                model=tier.model,
-                tier=tier.name,
-                session=session,
-                clock=self._clock,
-                timeouts=self._settings.timeouts.build(),
-                api_key=worker.api_key.get_secret_value() if worker.api_key else None,
-            )
-            for worker in tier.workers
-        ]
+    @property
+    def pools(self) -> list[WorkerPool[Any]]:
+        """Every tier's pool; none before `connect`."""
+        return [*self._pools, *self._embedding_pools]
+
+
+def _carry(source: WorkerPool[Any], target: WorkerPool[Any], *, taken: bool) -> None:
+    """Carry what is known of a tier over to a pool of the same tier.
+
+    Args:
+        source: The pool so far.
+        target: The pool from now on.
+        taken: Whether workers of both are called alike.
+    """
+    target.attempts_by_outcome = source.attempts_by_outcome
+    target.outliers.ejections = source.outliers.ejections
+    target.retrying.results = source.retrying.results
+    target.retrying.hedges = source.retrying.hedges
+    target.queue.follow(source.queue)
+    if not taken:
+        return
+    known = {_identity(member.worker): member for member in source.members}
+    # A search that failed found nothing, which does not say that nothing is there.
+    found = target.members or (source.members if target.searched else ())
+    members = [known.get(_identity(member.worker), member) for member in found]
+    for member in members:
+        member.care(target.care)
+        if known and _identity(member.worker) not in known:
+            member.joined()
+    target.replace(members)
+
+
+def _identity(worker: HttpWorker) -> tuple[object, ...]:
+    return type(worker), worker.url, worker.model, worker.headers.get("authorization")
 
 
 def _tier(settings: TierSettings, pool: Pool) -> Tier:
@@ -201,15 +245,6 @@ def _echoes(pool: Pool) -> bool:
     """Whether every worker that may be called, or was asked before, echoes a prompt itself."""
     known = [m.worker.engine for m in pool.members if m.healthy or m.worker.engine]
     return bool(known) and all(engine == VLLM for engine in known)
-
-
-def _session(settings: Settings) -> aiohttp.ClientSession:
-    return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=_IDLE_CONNECTION_S),
-        cookie_jar=aiohttp.DummyCookieJar(),
-        timeout=aiohttp.ClientTimeout(total=None, sock_connect=settings.timeouts.connect_s),
-        headers={"accept-encoding": "identity"},
-    )
 
 
 def _with_engine(tier: TierSettings, urls: Mapping[str, str]) -> TierSettings:

@@ -33,7 +33,9 @@ from entroute.protocols import (
     Streams,
 )
 from entroute.routing.plans import pinned_decision, refuse_echo, usable_tiers
+from entroute.shedding import LOAD
 from entroute.strategies.base import outcome_of
+from entroute.strategies.repeating import repeated
 from entroute.types import Delta
 from entroute.verifiers.symbolic import as_one_caller
 
@@ -55,6 +57,7 @@ class Parts:
         estimator: Step 2.
         policy: Step 3.
         strategies: Step 4, by name.
+        may_repeat: Whether a tier's retry budget holds one more answer, made from its beginning.
         plans: The strategies of the profile's plans, each with thresholds of its own, by plan.
         cache: What steps 1 and 5 are made of, None for no cache.
         recorders: Step 6.
@@ -73,6 +76,7 @@ class Parts:
     load: Callable[[], Load]
     fingerprint: str
     clock: Clock
+    may_repeat: Callable[[str], bool] = lambda _: True
     plans: Mapping[str, Strategy] = field(default_factory=dict)
     serving: str = ""
 
@@ -166,17 +170,16 @@ class Gateway:
                 for part in trace.decision.degraded:
                     trace.degrade(part)
                 strategy = self._parts.strategy(trace.decision)
-                if trace.streamed and isinstance(strategy, Streams):
-                    async with aclosing(strategy.stream(run)) as items:
-                        async for item in items:
-                            yield self._charged(run, item) if isinstance(item, Outcome) else item
-                else:
-                    with as_one_caller():  # whatever tasks it begins to compare formulas
-                        outcome = await strategy.run(run)
-                    yield self._charged(run, outcome)
+                made = repeated(run, lambda: _made(strategy, run), self._parts.may_repeat)
+                async with aclosing(made) as items:
+                    async for item in items:
+                        yield self._charged(run, item) if isinstance(item, Outcome) else item
         finally:
             await run.close()
-            trace.exhausted = run.ledger.exhausted
+            # Where load left fewer calls than the budget holds, that has cut nothing short.
+            exhausted, left = run.ledger.exhausted, run.ledger.calls_left
+            spared = run.ledger.shed.noted and exhausted == "max_calls" and left > 0
+            trace.exhausted = None if spared else exhausted
             trace.charges = run.ledger.charges
             trace.note_resumed(run.ledger.resumed)
             self._end(trace)
@@ -202,6 +205,8 @@ class Gateway:
         """Return the outcome with every call's charge and every degraded part."""
         trace, ledger = run.trace, run.ledger
         trace.charges = ledger.charges
+        if ledger.shed.noted:
+            trace.degrade(LOAD)
         if outcome.stop_reason == "budget" and ledger.exhausted is None:
             ledger.exhausted = "max_generated_tokens"  # an answer that its share cut off
         drawn = trace.decision is not None and trace.decision.basis == "audit"
@@ -223,6 +228,18 @@ class Gateway:
         if trace.open_parts == 0:
             for recorder in self._parts.recorders:
                 recorder.record(trace)
+
+
+async def _made(strategy: Strategy, run: Run) -> OutcomeStream:
+    """Have a strategy make the answer, streamed where both can."""
+    if run.trace.streamed and isinstance(strategy, Streams):
+        async with aclosing(strategy.stream(run)) as items:
+            async for item in items:
+                yield item
+        return
+    with as_one_caller():  # whatever tasks it begins to compare formulas
+        outcome = await strategy.run(run)
+    yield outcome
 
 
 def result_of(error: Exception) -> Result:

@@ -1,6 +1,7 @@
 """Reads the configuration: file, then environment, then one message a wrong key."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +62,23 @@ def load(path: Path | None, environment: Mapping[str, str]) -> Settings:
         return Settings.model_validate(data)
     except ValidationError as error:
         raise ConfigurationError(described(error, data, path)) from None
+
+
+@dataclass(frozen=True, slots=True)
+class Reread:
+    """Reads a configuration again, wherever it was read before.
+
+    Attributes:
+        path: The file, None for the embedded default.
+        environment: What overrides it.
+    """
+
+    path: Path | None
+    environment: Mapping[str, str]
+
+    def __call__(self) -> Settings:
+        """Return the settings as they are now; raises as `load`."""
+        return load(self.path, self.environment)
 
 
 def load_sandbox(path: Path | None) -> BubblewrapConfig:

@@ -5,11 +5,14 @@ from dataclasses import dataclass, replace
 from random import Random
 from typing import Any
 
+from entroute.backends.hedging import Hedged, Hedging
 from entroute.backends.metered import Metered, Stopwatch
 from entroute.errors import ConfigurationError, NotFound, PermissionDenied
 from entroute.evidence import Trace
 from entroute.ledger import Ledger
-from entroute.protocols import Clock, Run, Tier, Verifier
+from entroute.priorities import Priority, Turn
+from entroute.protocols import Backend, Clock, Run, Tier, Verifier
+from entroute.shedding import Shed, Shedding
 from entroute.spending import Budget, BudgetLimits
 from entroute.types import ChatRequest, Options, Principal
 
@@ -32,6 +35,11 @@ class Ask:
     principal: Principal
     trace: Trace
 
+    @property
+    def priority(self) -> Priority:
+        """How urgent it is."""
+        return self.options.priority or self.principal.priority
+
 
 class Opener:
     """Opens runs: resolves the model, caps the budget, charges every tier's backend.
@@ -43,6 +51,8 @@ class Opener:
         clock: Monotonic seconds.
         rng: Source of every random choice.
         salt: Makes what keeps a tenant's prefix caches on the workers apart, "" for nothing.
+        hedging: Returns when calls to a tier are hedged, None for never.
+        shedding: What load leaves of requests, None for everything.
 
     Raises:
         ConfigurationError: A limit that must be set is not.
@@ -57,6 +67,8 @@ class Opener:
         rng: Random,
         *,
         salt: Callable[[str], str] = lambda _: "",
+        hedging: Callable[[str], Hedging | None] = lambda _: None,
+        shedding: Shedding | None = None,
     ) -> None:
         if (
             limits.max_calls is None
@@ -72,6 +84,8 @@ class Opener:
         self._clock = clock
         self._rng = rng
         self._salt = salt
+        self._hedging = hedging
+        self._shedding = shedding
 
     @property
     def models(self) -> tuple[str, ...]:
@@ -94,16 +108,19 @@ class Opener:
             raise PermissionDenied(
                 f"Your key may not use the model '{ask.request.model}'.", param="model"
             )
-        ledger = Ledger(self._budget(ask), {tier.name: tier.price for tier in tiers}, self._clock)
+        prices = {tier.name: tier.price for tier in tiers}
+        ledger = Ledger(self._budget(ask), prices, self._clock, self._shed(ask))
         stopwatch = Stopwatch(ask.trace, self._clock)
         salt = self._salt(ask.principal.tenant)
+        turn = Turn(ask.priority, ask.principal.tenant)
         option = ask.options.verifier
         run = Run(
             request=ask.request,
             options=ask.options,
             principal=ask.principal,
             tiers=tuple(
-                replace(t, backend=Metered(t.backend, ledger, stopwatch, salt)) for t in usable
+                replace(t, backend=Metered(self._hedged(t, ledger), ledger, stopwatch, salt, turn))
+                for t in usable
             ),
             ledger=ledger,
             trace=ask.trace,
@@ -115,9 +132,17 @@ class Opener:
             run.verifier = self._judge(option, run)
         return run
 
+    def _hedged(self, tier: Tier, ledger: Ledger) -> Backend:
+        hedging = self._hedging(tier.name)
+        return tier.backend if hedging is None else Hedged(tier.backend, ledger, hedging)
+
     def deadline(self, ask: Ask) -> float:
         """Return when a request must be answered, in monotonic seconds."""
         return self._budget(ask).deadline
+
+    def _shed(self, ask: Ask) -> Shed | None:
+        shedding = self._shedding
+        return None if shedding is None else shedding.of(ask.priority, ask.request.n)
 
     def _budget(self, ask: Ask) -> Budget:
         limits = self._limits.capped(ask.principal.limits).capped(ask.options.limits)

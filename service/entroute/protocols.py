@@ -6,7 +6,7 @@ from random import Random
 from typing import Any, Protocol, runtime_checkable
 
 from entroute.calls import CallStream, Head
-from entroute.decisions import Decision, Estimate, Load
+from entroute.decisions import Decision, Estimate, Load, WorkerLoad
 from entroute.errors import ConfigurationError
 from entroute.evidence import Outcome, Refusal, Trace, Verdict
 from entroute.execution import Execution, Repeat
@@ -149,8 +149,23 @@ class WorkerView(Protocol):
     """What a balancer may know of a worker."""
 
     @property
+    def url(self) -> str:
+        """Base URL, by which gateways that share nothing know it."""
+        ...
+
+    @property
     def in_flight(self) -> int:
         """Calls of this gateway that the worker is answering."""
+        ...
+
+    @property
+    def weight(self) -> float:
+        """Share of its usual calls that it should take, above 0, at most 1."""
+        ...
+
+    @property
+    def load(self) -> WorkerLoad | None:
+        """What it last said of its load, None where it does not say."""
         ...
 
 
@@ -159,6 +174,10 @@ class Balancer(Protocol):
 
     def pick(self, workers: Sequence[WorkerView], call: Call | None, /) -> int:
         """Return the index, of at least one worker, to call; for `call` unless it embeds."""
+        ...
+
+    def forget(self, url: str, /) -> None:
+        """Forget a worker that is gone."""
         ...
 
 

@@ -9,7 +9,15 @@ from entroute.cache import CacheConfig, MemoryCacheConfig, RedisCacheConfig
 from entroute.difficulty import ChainConfig, DifficultyConfig
 from entroute.feedback import FeedbackConfig, MemoryFeedbackConfig
 from entroute.redis_link.budgeted import RedisUrl
-from entroute.resilience_settings import HealthSettings, RetrySettings, TimeoutSettings
+from entroute.resilience_settings import (
+    BreakerSettings,
+    HealthSettings,
+    OutlierSettings,
+    QueueSettings,
+    RetrySettings,
+    ShedSettings,
+    TimeoutSettings,
+)
 from entroute.routing import PolicyConfig, StaticConfig, ThresholdConfig
 from entroute.sandbox import SandboxConfig
 from entroute.server_settings import LOOPBACK, ServerSettings
@@ -81,12 +89,31 @@ def with_default_kinds(data: Any) -> Any:
         "policy": "threshold",
         "feedback": "memory",
     }
+    data = _with_shared_parts(data)
     named = {
         name: {"kind": kind, **data[name]}
         for name, kind in kinds.items()
         if isinstance(data.get(name), dict)
     }
     return {**data, **named}
+
+
+def _with_shared_parts(data: dict[str, Any]) -> dict[str, Any]:
+    """Let several processes keep in Redis what nobody said where to keep."""
+    server, redis, cache = (data.get(name) for name in ("server", "redis", "cache"))
+    asked = str(server.get("processes")) if isinstance(server, dict) else ""
+    if not asked.isdecimal() or int(asked) == 1:
+        return data
+    if redis is None and isinstance(cache, dict) and cache.get("kind") == "redis":
+        redis = {name: cache[name] for name in ("url", "timeout_ms") if name in cache}
+    if not isinstance(redis, dict):
+        return data
+    parts = {
+        name: {"kind": "redis", **part}
+        for name in ("cache", "feedback")
+        if isinstance(part := data.get(name, {}), dict)
+    }
+    return {**data, "redis": redis, **parts}
 
 
 def with_shared_redis(data: Any) -> Any:
@@ -144,6 +171,17 @@ class Settings(_Strict):
     timeouts: TimeoutSettings = Field(default=TimeoutSettings(), description="Of worker calls.")
     health: HealthSettings = Field(default=HealthSettings(), description="Health sweeps.")
     retries: RetrySettings = Field(default=RetrySettings(), description="Before the first byte.")
+    breaker: BreakerSettings = Field(default=BreakerSettings(), description="Of every worker.")
+    outliers: OutlierSettings = Field(
+        default=OutlierSettings(), description="Workers that do worse than the others."
+    )
+    slow_start_s: float = Field(
+        default=30.0,
+        ge=0,
+        description="Seconds in which a worker that came back rises to its whole share; 0 is off.",
+    )
+    queue: QueueSettings = Field(default=QueueSettings(), description="Calls that wait.")
+    shed: ShedSettings = Field(default=ShedSettings(), description="What load leaves out.")
     auth: AuthSettings | None = Field(default=None, description="API keys; none when left out.")
     allow_fields: frozenset[str] = Field(
         default=frozenset(),
@@ -187,6 +225,7 @@ class Settings(_Strict):
             raise ValueError("auth.keys: redis needs the address of a Redis; set redis.url")
         self._check_policy()
         self._check_thresholds()
+        self._check_processes()
         if self.server.host not in LOOPBACK and not (
             self.auth or self.server.allow_unauthenticated
         ):
@@ -195,6 +234,25 @@ class Settings(_Strict):
                 "configured; set auth.keys_file or auth.keys, or server.allow_unauthenticated: true"
             )
         return self
+
+    def _check_processes(self) -> None:
+        if self.server.processes == 1:
+            return
+        if self.shared_redis is None:
+            raise ValueError(
+                "server.processes: several processes share limits and answers through Redis; "
+                "set redis.url"
+            )
+        if self.cache.kind == "memory":
+            raise ValueError(
+                "cache.kind: 'memory' is one process's own and server.processes is more than 1; "
+                "use redis or off"
+            )
+        if self.feedback.kind != "redis":
+            raise ValueError(
+                f"feedback.kind: '{self.feedback.kind}' is one process's own and server.processes "
+                "is more than 1; use redis"
+            )
 
     def _check_policy(self) -> None:
         known = {config.kind for config in DEFAULT_STRATEGIES}

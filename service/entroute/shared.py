@@ -58,6 +58,12 @@ class Shared:
         stack.push_async_callback(self.usage.close)
         await self.usage.start()
 
+    def follow(self, settings: Settings) -> None:
+        """Go on under another configuration: prices, and what keys may name."""
+        self.limiter.follow(settings.tiers[0].price.build(), _expire_s(settings))
+        if isinstance(self.keys, FileKeys):
+            self.keys.known = known_names(settings)
+
 
 def built_shared(settings: Settings, clock: Clock) -> Shared:
     """Return it, not started."""
@@ -81,10 +87,14 @@ def built_shared(settings: Settings, clock: Clock) -> Shared:
             member,
             when_redis_fails,
             price=settings.tiers[0].price.build(),
-            expire_s=settings.limits.deadline_s + _LATE_S,
+            expire_s=_expire_s(settings),
         ),
         UsageKeeper(MemoryUsage() if link is None else RedisUsage(link), time.time, member),
     )
+
+
+def _expire_s(settings: Settings) -> float:
+    return settings.limits.deadline_s + _LATE_S
 
 
 def known_names(settings: Settings) -> Known:

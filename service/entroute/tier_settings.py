@@ -5,7 +5,8 @@ from typing import Annotated, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from entroute.addresses import BearerKey, HttpUrl
-from entroute.backends.balancing import BalancerKind
+from entroute.backends.balancing import BalancerKind, EmbeddingBalancerKind
+from entroute.backends.discovery import DiscoverySettings
 from entroute.embedded.config import EngineConfig
 from entroute.opening import AUTO
 from entroute.spending import Price
@@ -56,6 +57,9 @@ class TierSettings(_Strict):
     name: Name = Field(description="Name of the tier, as clients may pin it.")
     model: Name = Field(description="Model id that its workers serve.")
     workers: tuple[WorkerSettings, ...] = Field(default=(), description="Its replicas.")
+    discover: DiscoverySettings | None = Field(
+        default=None, description="Where its replicas are found, in place of a list."
+    )
     engine: EngineConfig | None = Field(
         default=None, description="A local model server that entroute starts, watches and stops."
     )
@@ -77,14 +81,22 @@ class TierSettings(_Strict):
     suffix: Literal["native"] | None = Field(
         default=None, description="`native` where its workers take the field `suffix` themselves."
     )
-    balancer: BalancerKind = Field(default="least_loaded", description="Which worker is next.")
+    balancer: BalancerKind = Field(
+        default="prefix_affinity",
+        description="Which worker is next: `prefix_affinity` the one that probably has the "
+        "prompt's beginning in its KV cache, unless it is overloaded.",
+    )
+    max_in_flight: int = Field(
+        default=512, ge=1, description="Calls that one worker is given at once; others wait."
+    )
 
     @model_validator(mode="after")
     def _one_source(self) -> Self:
         if self.fill_in_middle is not None and self.suffix is not None:
             raise ValueError("give either fill_in_middle or suffix: native")
-        if bool(self.workers) == (self.engine is not None):
-            raise ValueError("give either workers or an engine")
+        given = (bool(self.workers), self.engine is not None, self.discover is not None)
+        if sum(given) != 1:
+            raise ValueError("give one of workers, discover and engine")
         if AUTO in {self.name, self.model}:
             raise ValueError(f"'{AUTO}' is the name under which the policy decides")
         return self
@@ -101,7 +113,10 @@ class EmbeddingSettings(_Strict):
 
     name: Name = Field(description="Name of the tier, as clients may pin it.")
     model: Name = Field(description="Model id that its workers serve.")
-    workers: tuple[WorkerSettings, ...] = Field(min_length=1, description="Its replicas.")
+    workers: tuple[WorkerSettings, ...] = Field(default=(), description="Its replicas.")
+    discover: DiscoverySettings | None = Field(
+        default=None, description="Where its replicas are found, in place of a list."
+    )
     price: EmbeddingPriceSettings = Field(
         default=EmbeddingPriceSettings(), description="Price of its tokens."
     )
@@ -115,10 +130,17 @@ class EmbeddingSettings(_Strict):
     context_length: int | None = Field(
         default=None, ge=1, description="Most tokens of one input; asked of vLLM when left out."
     )
-    balancer: BalancerKind = Field(default="least_loaded", description="Which worker is next.")
+    balancer: EmbeddingBalancerKind = Field(
+        default="least_loaded", description="Which worker is next."
+    )
+    max_in_flight: int = Field(
+        default=512, ge=1, description="Calls that one worker is given at once; others wait."
+    )
 
     @model_validator(mode="after")
-    def _not_auto(self) -> Self:
+    def _one_source(self) -> Self:
+        if bool(self.workers) == (self.discover is not None):
+            raise ValueError("give either workers or discover")
         if AUTO in {self.name, self.model}:
             raise ValueError(f"'{AUTO}' is the name under which the first tier is taken")
         return self

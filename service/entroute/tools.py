@@ -55,22 +55,40 @@ class Tools:
         stack.push_async_callback(self.feedback.close)
         await self.feedback.start()
 
+    def follow(self, settings: Settings, profile: Profile | None) -> None:
+        """Go on under another configuration, as far as it concerns them.
+
+        Raises:
+            ConfigurationError: The profile does not say when it was made; nothing has changed.
+        """
+        origin = _origin(profile)
+        self.shared.follow(settings)
+        self.feedback.follow(origin)
+
 
 def built_tools(settings: Settings, profile: Profile | None, clock: Clock) -> Tools:
     """Return them, not started."""
-    origin = Origin() if profile is None else Origin.of(profile.digest, profile.made.at)
     shared = built_shared(settings, clock)
     client = httpx.AsyncClient(trust_env=False)  # a proxy has no business with reward models
     sandbox = None if settings.sandbox is None else settings.sandbox.build()
     return Tools(
         SymbolicEquality(),
         sandbox,
-        {endpoint.name: RewardClient(endpoint, client) for endpoint in settings.rewards},
+        rewards_of(settings, client),
         client,
-        settings.feedback.build(clock, origin, shared.links),
+        settings.feedback.build(clock, _origin(profile), shared.links),
         shared,
         _programs(settings, sandbox, shared.store),
     )
+
+
+def rewards_of(settings: Settings, client: httpx.AsyncClient) -> dict[str, RewardClient]:
+    """Return the reward models by name."""
+    return {endpoint.name: RewardClient(endpoint, client) for endpoint in settings.rewards}
+
+
+def _origin(profile: Profile | None) -> Origin:
+    return Origin() if profile is None else Origin.of(profile.digest, profile.made.at)
 
 
 def _programs(settings: Settings, sandbox: Sandbox | None, store: Store) -> Sandbox | None:

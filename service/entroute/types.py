@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Literal
 
+from entroute.priorities import ANYBODY, Priority, Turn
 from entroute.spending import BudgetLimits, Purpose, RateLimits, Usage
 
 EMPTY: Mapping[str, Any] = MappingProxyType({})
@@ -136,6 +137,7 @@ class Options:
         cache: What the cache may do.
         cache_tags: Names by which the kept answer can be invalidated, sorted, none twice.
         explain: Whether to show the decision and its evidence.
+        priority: How urgent it is, None for what its key says.
     """
 
     strategy: str | None = None
@@ -145,6 +147,7 @@ class Options:
     cache: CacheMode = "default"
     cache_tags: tuple[str, ...] = ()
     explain: bool = False
+    priority: Priority | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +163,7 @@ class Principal:
         group: Name under which metrics show the key, "" for none of its own.
         admin: Whether it may ask about other keys of the gateway.
         rates: What its key may use a minute and a month.
+        priority: Of its requests, unless they ask for less.
     """
 
     tenant: str = "anonymous"
@@ -170,6 +174,22 @@ class Principal:
     group: str = ""
     admin: bool = False
     rates: RateLimits = field(default_factory=RateLimits)
+    priority: Priority = "normal"
+
+
+@dataclass(slots=True, eq=False)
+class Placement:
+    """Where calls that race each other for one answer have been put.
+
+    Attributes:
+        asked: URL of the worker that each is asked of, by the call's id.
+    """
+
+    asked: dict[int, str] = field(default_factory=dict)
+
+    def taken(self, url: str, call_id: int) -> bool:
+        """Whether another call than this is asked of a worker."""
+        return any(url == other and call_id != asker for asker, other in self.asked.items())
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,6 +206,7 @@ class Call:
         top_logprobs: Alternatives a token to ask for, or None for what the client asked.
         partial: The answer's text so far, which the worker goes on with; "" for a fresh answer.
         salt: Keeps a tenant's prefix cache apart from others', "" for none.
+        placement: Where calls that race it are, to be avoided; None where none does.
     """
 
     id: int
@@ -197,6 +218,8 @@ class Call:
     top_logprobs: int | None = None
     partial: str = ""
     salt: str = ""
+    turn: Turn = field(default=ANYBODY, compare=False)
+    placement: Placement | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -111,6 +111,9 @@ class Client:
 
 Serve = Callable[..., Awaitable[Client]]
 
+PATIENT: dict[str, Any] = {"failures": 1000, "least": 1000}
+"""Of breakers: tests that share a gateway let its workers fail again and again."""
+
 # One event loop holds the shared gateway and the tests that talk to it.
 SESSION: Any = {"scope": "session", "loop_scope": "session"}
 
@@ -132,7 +135,7 @@ async def http() -> AsyncIterator[httpx.AsyncClient]:
 
 @pytest_asyncio.fixture(**SESSION)
 async def shared_gateway(fake_workers: Workers) -> AsyncIterator[str]:
-    settings = base_settings(fake_workers, server={"keep_alive_s": 0.4})
+    settings = base_settings(fake_workers, server={"keep_alive_s": 0.4}, breaker=PATIENT)
     async with serving(settings) as url:
         yield url
 

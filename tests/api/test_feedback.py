@@ -15,6 +15,7 @@ from starlette.requests import Request
 
 from entroute.api import handlers
 from entroute.api.auth import KeyRing
+from entroute.api.draining import Drain
 from entroute.api.feedback import feedback_routes
 from entroute.api.middleware import Edge
 from entroute.feedback.feedback import Feedback
@@ -72,8 +73,10 @@ async def edge_of(feedback: Feedback) -> AsyncIterator[str]:
         Edge,
         max_body_bytes=10_000,
         max_header_bytes=10_000,
+        receive_s=60.0,
         failed=lambda *_: None,
         clock=FakeClock(),
+        drain=Drain(),
     )
     async with serving_app(app) as url:
         yield url

@@ -37,7 +37,7 @@ async def test_readyz_says_ready_after_the_first_sweep(gateway: Client):
 async def test_readyz_says_draining(workers: Workers, http: httpx.AsyncClient):
     app = create_app(Settings.model_validate(base_settings(workers)))
     async with serving_app(app) as url:
-        app.state.entroute.draining = True
+        app.state.lasting.drain.begin()
         response = await client_of(url, http).get("/readyz")
         assert response.status_code == 503
         assert response.json() == {"status": "draining"}
@@ -122,7 +122,7 @@ async def test_openapi_describes_every_path(gateway: Client):
         operation = document["paths"][path]["post"]
         assert operation["requestBody"]["required"] is True
         assert set(operation["responses"]) == {
-            *("200", "400", "401", "403", "404", "413", "429", "431"),
+            *("200", "400", "401", "403", "404", "408", "413", "429", "431"),
             *("502", "503", "504", "default"),
         }
     assert "422" not in str(document)

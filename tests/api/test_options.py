@@ -230,11 +230,13 @@ async def test_explain_reaches_the_last_chunk_of_a_stream(gateway: Client):
     assert events.chunks[-1]["entroute"]["decision"]["tier"] == "small"
 
 
-async def test_options_are_not_sent_to_workers(gateway: Client, workers: Workers):
+async def test_of_options_workers_are_told_the_time_left_only(gateway: Client, workers: Workers):
     await gateway.answer(entroute={"explain": True}, headers={"x-entroute-cache": "bypass"})
     received = (await workers.small.requests())[0]
     assert "entroute" not in received["body"]
-    assert not any(name.startswith("x-entroute") for name in received["headers"])
+    told = {name for name in received["headers"] if name.startswith("x-entroute")}
+    assert told == {"x-entroute-budget"}
+    assert json.loads(received["headers"]["x-entroute-budget"]).keys() == {"deadline_ms"}
 
 
 async def test_the_clients_key_is_not_sent_to_workers(gateway: Client, workers: Workers):

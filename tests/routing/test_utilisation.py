@@ -8,7 +8,8 @@ from tests.scripted import FakeClock
 
 
 def a_load(in_flight: int, **facts: float) -> Load:
-    tier = TierLoad(in_flight, 1, 1, kv_use=facts.get("kv_use"))
+    queued = int(facts.get("queued", 0))
+    tier = TierLoad(in_flight, 1, 1, kv_use=facts.get("kv_use"), queued=queued)
     return Load({"small": tier}, facts.get("age", 0))
 
 
@@ -65,3 +66,12 @@ def test_stale_snapshots_say_nothing() -> None:
     for _ in range(60):
         clock.now += 1
         assert use.excess(a_load(100, age=30.0)) == 0.0
+
+
+def test_calls_that_wait_in_the_gateway_count() -> None:
+    clock = FakeClock()
+    use = of_ten(clock)
+    for _ in range(200):
+        clock.now += 1
+        value = use.excess(a_load(5, queued=5))
+    assert value == pytest.approx(1.0, abs=0.01)

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from prometheus_client import CollectorRegistry, generate_latest
 
 from entroute.telemetry.gauges import WorkerGauges
-from tests.fakes import FakeWorkerView
+from tests.fakes import FakeBreakerView, FakeWorkerView
 
 
 @dataclass
@@ -12,6 +12,7 @@ class FakePool:
     tier: str
     members: list[FakeWorkerView]
     attempts_by_outcome: Counter[str] = field(default_factory=Counter)
+    ejections: Counter[str] = field(default_factory=Counter)
 
 
 def test_workers_are_read_at_scrape_and_vanish_with_their_series() -> None:
@@ -34,6 +35,27 @@ def test_attempts_are_counted_by_how_they_ended() -> None:
     labels = {"tier": "large", "outcome": "WorkerTimeout"}
     assert registry.get_sample_value("entroute_upstream_attempts_total", labels) == 2
     assert b"# TYPE entroute_upstream_attempts_total counter" in generate_latest(registry)
+
+
+def test_what_spares_a_worker_is_shown_of_each() -> None:
+    ejected = FakeWorkerView("h:1", breaker=FakeBreakerView(2, 3), ejected=True, weight=0.4)
+    pool = FakePool("small", [ejected, FakeWorkerView("h:2")], ejections=Counter(slowness=2))
+    registry = CollectorRegistry()
+    registry.register(WorkerGauges([pool]))
+    shown = {
+        "entroute_worker_breaker_state": (2, 0),
+        "entroute_worker_ejected": (1, 0),
+        "entroute_worker_weight": (0.4, 1),
+        "entroute_breaker_opened_total": (3, 0),
+    }
+    for name, values in shown.items():
+        read = [
+            registry.get_sample_value(name, {"tier": "small", "worker": member.name})
+            for member in pool.members
+        ]
+        assert tuple(read) == values, name
+    labels = {"tier": "small", "reason": "slowness"}
+    assert registry.get_sample_value("entroute_ejections_total", labels) == 2
 
 
 def test_without_pools_there_are_no_series() -> None:

@@ -58,6 +58,7 @@ def test_create_prints_the_key_alone_and_keeps_its_hash_alone(run: Run, file: st
 def test_every_option_lands_in_its_field(run: Run, file: str):
     options = (
         "--name ci --tenant acme --group batch --tiers small,large --strategies single --admin "
+        "--priority high "
         "--expires 2999-01-02 --note n --requests-per-minute 1 --tokens-per-minute 2 "
         "--cost-per-minute-usd 0.3 --requests-per-month 4 --tokens-per-month 5 "
         "--cost-per-month-usd 6 --max-calls 7 --max-generated-tokens 8 --deadline-ms 9 "
@@ -74,6 +75,7 @@ def test_every_option_lands_in_its_field(run: Run, file: str):
         "tenant": "acme",
         "group": "batch",
         "admin": True,
+        "priority": "high",
         "tiers": ["large", "small"],
         "strategies": ["single"],
         "budget": {
@@ -93,6 +95,21 @@ def test_every_option_lands_in_its_field(run: Run, file: str):
         "expires": "2999-01-02T00:00:00Z",
         "note": "n",
     }
+
+
+def test_a_priority_that_is_none_makes_no_key(run: Run, file: str):
+    done = run("create", "--name", "ci", "--priority", "urgent", "--file", file)
+    assert done.returncode != 0
+    assert "--priority: " in done.stderr
+    assert not Path(file).exists()
+
+
+def test_the_list_shows_the_priority_of_keys_that_have_another(run: Run, file: str):
+    made(run, "--name", "batch", "--priority", "low", "--file", file)
+    made(run, "--name", "web", "--file", file)
+    listed = run("list", "--file", file).stdout
+    assert "priority: low" in listed
+    assert "normal" not in listed
 
 
 def test_a_key_is_its_own_tenant_unless_told_otherwise(run: Run, file: str):

@@ -80,6 +80,15 @@ async def test_keys_are_found_once_they_have_been_made(server: RedisServer):
         assert keys.by_id(found.id) is found
 
 
+async def test_a_keys_priority_is_kept(server: RedisServer):
+    async with watching(server, FakeClock()) as keys:
+        new = [an_entry("one", priority="high"), an_entry("other", name="o")]
+        await asyncio.to_thread(RedisBook(server.url).change, lambda _: new)
+        await keys.look()
+        found = [keys.find(digest_of(secret)) for secret in ("one", "other")]
+        assert [key and key.principal.priority for key in found] == ["high", "normal"]
+
+
 async def test_a_revoked_key_is_gone_with_the_next_look(server: RedisServer):
     await make(server, "one", "two")
     async with watching(server, FakeClock()) as keys:

@@ -14,12 +14,14 @@ from starlette.types import Scope
 
 from entroute.api.auth import KeyRing
 from entroute.api.chunks import Chunks
+from entroute.api.draining import note_trace
 from entroute.api.leaving import ClientLeft, cancelled_when_client_leaves
 from entroute.api.parsing import CLIENT_LEFT
 from entroute.api.render import Rendering
 from entroute.api.schema import AnswerBody, ChatBody, TextBody
 from entroute.api.sse import EventStream, FirstItem, Writing
 from entroute.api.translate import chat_request, options_of, text_request
+from entroute.api.urgency import served_tier, with_priority
 from entroute.evidence import Trace
 from entroute.gateway import Gateway
 from entroute.opening import Ask
@@ -101,13 +103,16 @@ class Answering:
     async def _answer(
         self, request: Request, body: AnswerBody, asked: Callable[[], ChatRequest]
     ) -> Response:
+        principal: Principal = request.scope["state"]["principal"]
         ask = Ask(
             request=asked(),
-            options=options_of(body.entroute, request.headers),
-            principal=request.scope["state"]["principal"],
+            options=with_priority(
+                options_of(body.entroute, request.headers), principal, body.service_tier
+            ),
+            principal=principal,
             trace=new_trace(request.scope, streamed=bool(body.stream)),
         )
-        writing = Chunks(self._rendering(ask), body.include_usage)
+        writing = Chunks(self._rendering(ask, body.service_tier), body.include_usage)
         return await self.answered(request, ask, self.gateway.stream(ask), writing)
 
     async def answered(
@@ -155,7 +160,7 @@ class Answering:
             headers=self._headers(ask.trace, tier),
         )
 
-    def _rendering(self, ask: Ask) -> Rendering:
+    def _rendering(self, ask: Ask, service_tier: str | None) -> Rendering:
         chat = ask.request.prompt is None
         return Rendering(
             id=("chatcmpl-" if chat else "cmpl-") + uuid4().hex,
@@ -170,6 +175,7 @@ class Answering:
             explain=ask.options.explain,
             echo=_echo_of(ask.request),
             reads_prompt=ask.request.reads_prompt,
+            service_tier=served_tier(ask.options, service_tier),
         )
 
     def _headers(self, trace: Trace, tier: str | None) -> dict[str, str]:
@@ -212,6 +218,7 @@ def new_trace(scope: Scope, *, streamed: bool) -> Trace:
     trace = Trace(state["request_id"], endpoint, state["arrived"], streamed=streamed)
     if "principal" in state:
         trace.asked_by(state["principal"])
+    note_trace(scope, trace)
     return trace
 
 

@@ -31,7 +31,8 @@ class EmbeddingBody(BaseModel):
     dimensions: int | None = Field(default=None, ge=1, le=65536)
     user: str | None = None
     entroute: dict[str, Any] | None = Field(
-        default=None, description="Options of entroute: `budget` alone means something here."
+        default=None,
+        description="Options of entroute: `budget` and `priority` mean something here.",
     )
 
 

@@ -2,6 +2,7 @@
 
 from asyncio import CancelledError
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Annotated, Any
 
 import orjson
@@ -11,10 +12,12 @@ from starlette.responses import Response
 from entroute.api.answering import Answering, new_trace
 from entroute.api.embedding_body import EmbeddingBody, check_options, request_of
 from entroute.api.leaving import ClientLeft, cancelled_when_client_leaves
+from entroute.api.openapi import answered
 from entroute.api.parsing import CLIENT_LEFT, strict_route
 from entroute.api.render import spent
 from entroute.api.routes import ERRORS
 from entroute.api.translate import options_of
+from entroute.api.urgency import with_priority
 from entroute.backends.embedding import Input, Vector, length_of
 from entroute.backends.embedding_tier import Embedding, EmbeddingRequest, EmbeddingTier
 from entroute.backends.metered import Stopwatch
@@ -29,6 +32,7 @@ from entroute.errors import (
 from entroute.evidence import Trace
 from entroute.gateway import Recorder, result_of
 from entroute.opening import AUTO
+from entroute.priorities import Turn
 from entroute.protocols import Clock
 from entroute.spending import BudgetLimits, Usage
 from entroute.tenants.estimates import Demand
@@ -76,10 +80,11 @@ class Embeddings:
     async def answer(self, answering: Answering, request: Request, body: EmbeddingBody) -> Response:
         """Answer one request, until its client leaves."""
         principal: Principal = request.scope["state"]["principal"]
-        options = options_of(body.entroute, request.headers)
+        options = with_priority(options_of(body.entroute, request.headers), principal, None)
         check_options(options)
         tier = chosen(body.model, self._tiers(), principal)
         asked = request_of(body, tier, self._allow_fields, self._salt(principal.tenant))
+        asked = replace(asked, turn=Turn(options.priority or "normal", principal.tenant))
         trace = new_trace(request.scope, streamed=False)
         trace.decision = Decision(tier.name, STRATEGY, "the request asks for embeddings")
         budget = self._limits.capped(principal.limits).capped(options.limits).budget(trace.started)
@@ -106,7 +111,7 @@ class Embeddings:
             _check_dimensions(asked, vectors, tier)
             trace.result = "ok"
         except CancelledError:
-            trace.result = "cancelled"
+            trace.result = "cancelled" if trace.result == "running" else trace.result
             raise
         except Exception as error:
             _note(trace, error)
@@ -131,7 +136,9 @@ class Embeddings:
 def embedding_routes(embeddings: Embeddings, answering: Answering) -> APIRouter:
     """Return the path that embeds."""
     route = strict_route(answering.admit)
-    router = APIRouter(prefix="/v1", tags=["answers"], responses=ERRORS, route_class=route)
+    told = answered("The vectors.", ("object", "data", "model", "usage"), streamed=False)
+    responses = ERRORS | {200: told}
+    router = APIRouter(prefix="/v1", tags=["answers"], responses=responses, route_class=route)
 
     @router.post("/embeddings", summary="Create embeddings")
     async def create(request: Request, body: Annotated[EmbeddingBody, Body()]) -> Response:

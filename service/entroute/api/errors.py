@@ -1,5 +1,6 @@
 """The one table from errors to statuses, and OpenAI's error body."""
 
+from math import ceil
 from typing import Any
 
 import orjson
@@ -19,8 +20,10 @@ from entroute.errors import (
     Overloaded,
     PermissionDenied,
     RateLimitExceeded,
+    ReceiveTimeout,
     RequestError,
     RequestTooLarge,
+    ShuttingDown,
     StoreUnavailable,
     TierUnavailable,
     WorkerError,
@@ -38,6 +41,8 @@ STATUS: tuple[tuple[type[Exception], int, str, str | None], ...] = (
     (InsufficientQuota, 429, "insufficient_quota", "insufficient_quota"),
     (RateLimitExceeded, 429, "requests", "rate_limit_exceeded"),  # or of type tokens, cost
     (LimitsUnavailable, 503, "server_error", "limits_unavailable"),
+    (ShuttingDown, 503, "server_error", "draining"),
+    (ReceiveTimeout, 408, "invalid_request_error", "request_timeout"),
     (RequestTooLarge, 413, "invalid_request_error", "request_too_large"),
     (HeadersTooLarge, 431, "invalid_request_error", "headers_too_large"),
     (BudgetExhausted, 400, "invalid_request_error", "budget_exhausted"),
@@ -54,10 +59,11 @@ STATUS: tuple[tuple[type[Exception], int, str, str | None], ...] = (
 _BAD_REQUEST = 400
 _PASSED_ON = frozenset({413})  # other 4xx of workers are told as 400, never as FastAPI's 422
 _RETRY_S: tuple[tuple[type[Exception], int], ...] = (
+    (ShuttingDown, 1),  # another server answers
     (LimitsUnavailable, 1),  # when their books are next asked for
     (KeysUnavailable, 2),  # when they, or a store that failed, are next looked for
     (StoreUnavailable, 2),
-    (TierUnavailable, 5),  # a health sweep brings a worker back
+    (TierUnavailable, 5),  # a health sweep brings a worker back, if nobody knows better
     (CallFailed, 1),  # an answer that was cancelled
 )
 
@@ -117,6 +123,8 @@ def _headers(error: Exception, status: int) -> dict[str, str]:
     if wait is not None:
         again = "false" if isinstance(error, InsufficientQuota) else "true"
         return {"retry-after": str(wait), "x-should-retry": again}
+    if isinstance(error, ReceiveTimeout):
+        return {"connection": "close"}
     if isinstance(error, BudgetExhausted | DeadlineExceeded):
         return {"x-should-retry": "false"}
     return {"www-authenticate": "Bearer"} if status == 401 else {}  # noqa: PLR2004
@@ -128,6 +136,8 @@ def _wait_s(error: Exception) -> int | None:
         return max(1, round(error.retry_after_s))
     if isinstance(error, RateLimitExceeded):
         return error.retry_after_s
+    if isinstance(error, TierUnavailable) and error.retry_after_s is not None:
+        return max(1, ceil(error.retry_after_s))
     if isinstance(error, WorkerError):
         return None
     return next((seconds for kind, seconds in _RETRY_S if isinstance(error, kind)), None)

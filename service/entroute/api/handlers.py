@@ -56,6 +56,8 @@ def invalid_request(error: RequestValidationError) -> InvalidRequest:
         detail = first.get("ctx", {}).get("error", "")
         return InvalidRequest(f"The body is not valid JSON: {detail}.", code="invalid_json")
     path = _path(first["loc"][1:], error.body, absent=first["type"] == "missing")
+    if not path and "" in first["loc"]:
+        path = '""'  # a field without a name
     if not path:
         return InvalidRequest("The body must be a JSON object with content-type application/json.")
     return InvalidRequest(f"{path}: {first['msg']}.", param=path)

@@ -1,5 +1,6 @@
 """Pure ASGI middleware: request ids, body and header limits, an answer even to our own bugs."""
 
+import asyncio
 import logging
 import re
 from collections.abc import Callable, Mapping
@@ -8,11 +9,20 @@ from uuid import uuid4
 import orjson
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from entroute.api.draining import Drain
 from entroute.api.errors import rendered
-from entroute.errors import HeadersTooLarge, RequestError, RequestTooLarge
+from entroute.errors import (
+    HeadersTooLarge,
+    InvalidRequest,
+    ReceiveTimeout,
+    RequestError,
+    RequestTooLarge,
+    ShuttingDown,
+)
 from entroute.protocols import Clock
 
 _LOG = logging.getLogger(__name__)
+_CLOSE = (b"connection", b"close")
 _SANE_ID = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
 
 
@@ -27,24 +37,30 @@ class Edge:
         app: What follows.
         max_body_bytes: Largest body.
         max_header_bytes: Largest sum of header names and values.
+        receive_s: Seconds from its arrival until the whole of a request must be here.
         failed: Told of every request that is answered with an error here.
         clock: Monotonic seconds.
+        drain: Whether the server is leaving; then connections are closed after their answer.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what follows, and the bounds of what reaches it
         self,
         app: ASGIApp,
         *,
         max_body_bytes: int,
         max_header_bytes: int,
+        receive_s: float,
         failed: Callable[[Scope, Exception], None],
         clock: Clock,
+        drain: Drain,
     ) -> None:
         self._app = app
         self._failed = failed
         self._clock = clock
         self._max_body_bytes = max_body_bytes
         self._max_header_bytes = max_header_bytes
+        self._receive_s = receive_s
+        self._drain = drain
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, or refuse it."""
@@ -57,6 +73,8 @@ class Edge:
         scope.setdefault("state", {})
         scope["state"].update(request_id=request_id.decode(), arrived=self._clock())
         begun = False
+        body = _Body(receive, self._max_body_bytes, self._receive_s, self._clock)
+        body.whole = not _has_body(headers)
 
         async def send_with_id(message: Message) -> None:
             nonlocal begun
@@ -64,16 +82,21 @@ class Edge:
                 begun = True
                 own = [(b"x-request-id", request_id), *_raw(scope["state"].get("headers", dict)())]
                 message["headers"] = [*message["headers"], *own]
+                if self._drain.begun and _CLOSE not in message["headers"]:
+                    message["headers"].append(_CLOSE)
             await send(message)
 
         try:
             self._check_sizes(scope, headers)
-            await self._app(scope, self._bounded(receive), send_with_id)
+            with self._drain.request(scope):
+                await self._app(scope, body.receive, send_with_id)
         except Exception as error:  # the edge's last resort: the client must be told
             if begun:
+                if isinstance(error, ShuttingDown):  # a stream has told its client
+                    return
                 raise
             self._failed(scope, error)
-            if not isinstance(error, RequestError):
+            if not isinstance(error, RequestError | ShuttingDown):
                 _LOG.exception("request %s failed", request_id.decode())
             await _refuse(error, send_with_id)
 
@@ -81,26 +104,65 @@ class Edge:
         size = sum(len(name) + len(value) for name, value in scope["headers"])
         if size > self._max_header_bytes:
             raise HeadersTooLarge(f"The headers are larger than {self._max_header_bytes} bytes.")
+        if headers.get(b"content-encoding", b"identity") != b"identity":
+            raise InvalidRequest("Bodies are read as they are: send no content-encoding.")
         declared = headers.get(b"content-length", b"0")
         if declared.isdigit() and int(declared) > self._max_body_bytes:
-            raise self._too_large()
+            raise _too_large(self._max_body_bytes)
 
-    def _bounded(self, receive: Receive) -> Receive:
-        """Return a receiver that refuses a body of undeclared length once it is too large."""
-        seen = 0
 
-        async def receive_bounded() -> Message:
-            nonlocal seen
-            message = await receive()
-            seen += len(message.get("body", b""))
-            if seen > self._max_body_bytes:
-                raise self._too_large()
-            return message
+class _Body:
+    """Hands a request's body on, as far as it is small enough and arrives in time.
 
-        return receive_bounded
+    Args:
+        receive: Where it comes from.
+        most: Bytes that it may have.
+        within_s: Seconds from now until it must be here.
+        clock: Monotonic seconds.
 
-    def _too_large(self) -> RequestTooLarge:
-        return RequestTooLarge(f"The body is larger than {self._max_body_bytes} bytes.")
+    Attributes:
+        whole: Whether all of it has arrived.
+    """
+
+    def __init__(self, receive: Receive, most: int, within_s: float, clock: Clock) -> None:
+        self.whole = False
+        self._receive = receive
+        self._most = most
+        self._seen = 0
+        self._within_s = within_s
+        self._clock = clock
+        self._until = clock() + within_s
+
+    async def receive(self) -> Message:
+        """Return the next piece, or that the client has left.
+
+        Raises:
+            RequestTooLarge: Of undeclared length, and too large by now.
+            ReceiveTimeout: Not whole in time.
+        """
+        if self.whole:
+            return await self._receive()
+        try:
+            async with asyncio.timeout(max(0.0, self._until - self._clock())):
+                message = await self._receive()
+        except TimeoutError:
+            raise ReceiveTimeout(
+                f"The request did not arrive in {self._within_s:g} s; send it faster."
+            ) from None
+        self._seen += len(message.get("body", b""))
+        if self._seen > self._most:
+            raise _too_large(self._most)
+        self.whole = not message.get("more_body", False)
+        return message
+
+
+def _has_body(headers: Mapping[bytes, bytes]) -> bool:
+    """Say whether a request of these headers has a body."""
+    return b"transfer-encoding" in headers or headers.get(b"content-length", b"0") != b"0"
+
+
+def _too_large(most: int) -> RequestTooLarge:
+    return RequestTooLarge(f"The body is larger than {most} bytes.")
 
 
 async def _refuse(error: Exception, send: Send) -> None:
@@ -108,7 +170,7 @@ async def _refuse(error: Exception, send: Send) -> None:
     data = orjson.dumps(body)
     raw = _raw(headers)
     raw += [(b"content-type", b"application/json"), (b"content-length", str(len(data)).encode())]
-    raw += [(b"connection", b"close")]
+    raw += [_CLOSE]
     await send({"type": "http.response.start", "status": status, "headers": raw})
     await send({"type": "http.response.body", "body": data})
 

@@ -10,10 +10,10 @@ from fastapi.routing import APIRoute
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
+from entroute.bodies import DEEPEST, too_deep
+
 CLIENT_LEFT = 499
 """What no client ever sees: it has closed its connection."""
-
-_DEEPEST = 200  # orjson reads 1024 levels and writes 254, some of which the walk adds
 
 
 class StrictRequest(Request):
@@ -35,8 +35,8 @@ def parsed(text: bytes) -> Any:
         JSONDecodeError: It is not JSON, or nested deeper than can be passed on.
     """
     value = orjson.loads(text)
-    if text.count(b"{") + text.count(b"[") > _DEEPEST and _deeper(value, _DEEPEST):
-        raise json.JSONDecodeError(f"nested deeper than {_DEEPEST} levels", "", 0)
+    if too_deep(text, value):
+        raise json.JSONDecodeError(f"nested deeper than {DEEPEST} levels", "", 0)
     return value
 
 
@@ -63,11 +63,3 @@ def strict_route(admit: Callable[[Request], Awaitable[object]]) -> type[APIRoute
             return handle
 
     return StrictRoute
-
-
-def _deeper(value: Any, levels: int) -> bool:
-    """Say whether a value is nested deeper than so many levels."""
-    if not isinstance(value, dict | list):
-        return False
-    inner = value.values() if isinstance(value, dict) else value
-    return levels == 0 or any(_deeper(one, levels - 1) for one in inner)

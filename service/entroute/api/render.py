@@ -28,6 +28,7 @@ class Rendering:
         explain: Whether it wants the evidence.
         echo: The prompt that every choice begins with, "" for none.
         reads_prompt: Whether the worker has put the prompt into the answer itself.
+        service_tier: OpenAI's name of the tier that serves it, None where it asked for none.
         model: The model's name, fixed at the first piece.
         started: Choices whose first piece was written.
         characters: By choice, those of the tokens whose log-probabilities were written.
@@ -45,6 +46,7 @@ class Rendering:
     explain: bool
     echo: str = ""
     reads_prompt: bool = False
+    service_tier: str | None = None
     model: str = ""
     started: set[int] = field(default_factory=set)
     characters: dict[int, int] = field(default_factory=dict)
@@ -121,7 +123,8 @@ class Rendering:
             self.model = self.models.get(tier, self.asked_model)
 
     def _envelope(self, kind: str) -> dict[str, Any]:
-        return {"id": self.id, "object": kind, "created": self.created, "model": self.model}
+        known = {"id": self.id, "object": kind, "created": self.created, "model": self.model}
+        return known if self.service_tier is None else {**known, "service_tier": self.service_tier}
 
     def _chunk(self, choices: list[dict[str, Any]]) -> dict[str, Any]:
         kind = "chat.completion.chunk" if self.chat else "text_completion"

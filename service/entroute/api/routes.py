@@ -1,14 +1,15 @@
 """Paths to their handlers."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Annotated, Any, Protocol
 
 from fastapi import APIRouter, Body, Request
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 from starlette.concurrency import run_in_threadpool
-from starlette.responses import Response
+from starlette.responses import PlainTextResponse, Response
 
 from entroute.api.answering import Answering
+from entroute.api.openapi import ERROR_SCHEMA, answered
 from entroute.api.parsing import strict_route
 from entroute.api.schema import ChatBody, TextBody
 from entroute.opening import AUTO
@@ -18,6 +19,7 @@ _STATUSES: tuple[tuple[int | str, str], ...] = (
     (401, "The API key is missing, unknown or expired."),
     (403, "The key may not use what was asked for."),
     (404, "The model does not exist."),
+    (408, "The request did not arrive in time."),
     (413, "The body is too large."),
     (429, "A limit of the API key is used up; see Retry-After."),
     (431, "The headers are too large."),
@@ -32,6 +34,7 @@ ERRORS: dict[int | str, dict[str, Any]] = {
         "description": text,
         "content": {
             "application/json": {
+                "schema": ERROR_SCHEMA,
                 "example": {
                     "error": {
                         "message": "messages: Field required.",
@@ -39,7 +42,7 @@ ERRORS: dict[int | str, dict[str, Any]] = {
                         "param": "messages",
                         "code": None,
                     }
-                }
+                },
             }
         },
     }
@@ -47,10 +50,15 @@ ERRORS: dict[int | str, dict[str, Any]] = {
 }
 
 
+_ANSWERS = ERRORS | {
+    200: answered("The answer.", ("id", "object", "created", "model", "choices"), streamed=True)
+}
+
+
 def answer_routes(answering: Answering) -> APIRouter:
     """Return the paths that answer prompts."""
     route = strict_route(answering.admit)
-    router = APIRouter(prefix="/v1", tags=["answers"], responses=ERRORS, route_class=route)
+    router = APIRouter(prefix="/v1", tags=["answers"], responses=_ANSWERS, route_class=route)
 
     @router.post("/chat/completions", summary="Create a chat completion")
     async def chat_completions(request: Request, body: Annotated[ChatBody, Body()]) -> Response:
@@ -79,7 +87,7 @@ class Listed(Protocol):
 
 def model_routes(tiers: Callable[[], Sequence[Listed]], answering: Answering) -> APIRouter:
     """Return the paths that list models: `auto`, every tier, every served model."""
-    router = APIRouter(prefix="/v1", tags=["models"])
+    router = APIRouter(prefix="/v1", tags=["models"], responses=ERRORS)
 
     async def names(request: Request) -> list[str]:
         allowed = (await answering.admit(request)).tiers
@@ -93,15 +101,37 @@ def model_routes(tiers: Callable[[], Sequence[Listed]], answering: Answering) ->
     return router
 
 
-def ops_routes(registry: CollectorRegistry, ready: Callable[[], str | None]) -> APIRouter:
-    """Return the operator's paths; `ready` says why the gateway is not, or None."""
-    router = APIRouter(tags=["operations"])
+MetricsPage = Callable[[CollectorRegistry], Awaitable[bytes | None]]
+"""Returns the metrics of the whole gateway, given this process's; None where they cannot be had."""
+
+
+async def own_page(registry: CollectorRegistry) -> bytes:
+    """Return this process's metrics. See `MetricsPage`."""
+    return await run_in_threadpool(generate_latest, registry)
+
+
+def ops_routes(
+    registry: CollectorRegistry, ready: Callable[[], str | None], page: MetricsPage
+) -> APIRouter:
+    """Return the operator's paths.
+
+    Args:
+        registry: This process's metrics.
+        ready: Says why the gateway is not, or None.
+        page: Returns the whole gateway's metrics.
+    """
+    other: dict[int | str, dict[str, Any]] = {"default": ERRORS["default"]}
+    router = APIRouter(tags=["operations"], responses=other)
 
     @router.get("/healthz", summary="Whether the process lives")
     async def healthz() -> dict[str, str]:
         return {"status": "ok"}
 
-    @router.get("/readyz", summary="Whether requests are taken")
+    @router.get(
+        "/readyz",
+        summary="Whether requests are taken",
+        responses={503: {"description": "Not now.", "model": dict[str, str]}},
+    )
     async def readyz(response: Response) -> dict[str, str]:
         reason = ready()
         if reason is None:
@@ -109,10 +139,16 @@ def ops_routes(registry: CollectorRegistry, ready: Callable[[], str | None]) -> 
         response.status_code = 503
         return {"status": reason}
 
-    @router.get("/metrics", summary="Prometheus metrics")
+    @router.get(
+        "/metrics",
+        summary="Prometheus metrics",
+        response_class=PlainTextResponse,
+    )
     async def metrics() -> Response:
-        page = await run_in_threadpool(generate_latest, registry)
-        return Response(page, media_type=CONTENT_TYPE_LATEST)
+        text = await page(registry)
+        if text is None:  # this process's own would be counters that fall
+            return Response("The server processes cannot be asked now.\n", 503)
+        return Response(text, media_type=CONTENT_TYPE_LATEST)
 
     return router
 

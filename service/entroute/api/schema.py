@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from entroute.priorities import Priority
 from entroute.spending import BudgetLimits
 from entroute.types import CacheMode, Options
 
@@ -89,6 +90,7 @@ class EntrouteOptions(BaseModel):
     cache: CacheMode = "default"
     cache_tags: CacheTags = Field(default_factory=list)
     explain: bool = False
+    priority: Priority | None = None
 
     def options(self) -> Options:
         """Return the options in the walk's words."""
@@ -100,6 +102,7 @@ class EntrouteOptions(BaseModel):
             cache=self.cache,
             cache_tags=tuple(sorted(set(self.cache_tags))),
             explain=self.explain,
+            priority=self.priority,
         )
 
 
@@ -116,6 +119,7 @@ class AnswerBody(BaseModel):
     seed: int | None = Field(default=None, ge=-(2**63), le=MOST_SEED)
     stream: bool | None = None
     stream_options: StreamOptions | None = None
+    service_tier: str | None = None
     entroute: dict[str, Any] | None = Field(
         default=None, description="Options of entroute: see EntrouteOptions."
     )

@@ -3,21 +3,23 @@
 import asyncio
 import logging
 from collections.abc import AsyncGenerator, Mapping
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from typing import Any, Protocol
 
 import orjson
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from entroute.api.draining import was_cut
 from entroute.api.leaving import ClientLeft, cancelled_when_client_leaves
-from entroute.errors import EntrouteError
+from entroute.errors import EntrouteError, ShuttingDown
 from entroute.evidence import Outcome, Trace
 from entroute.protocols import OutcomeStream
 from entroute.types import Delta
 
 _LOG = logging.getLogger(__name__)
 _KEEP_ALIVE = b": keep-alive\n\n"
+_TOLD_S = 1.0  # for a client that reads to be told that the server leaves
 
 Item = Delta | Outcome
 
@@ -124,8 +126,19 @@ class EventStream(Response):
                 await send({"type": "http.response.body", "body": b""})
         except (ClientLeft, OSError):
             return
+        except asyncio.CancelledError:
+            if was_cut(scope):
+                await self._tell(send, ShuttingDown())
+            raise
         finally:
             await self._first.close()
+
+    async def _tell(self, send: Send, error: EntrouteError) -> None:
+        """End the stream with an error; a client that does not read is not waited for."""
+        body = self._writing.failed(error)
+        with suppress(TimeoutError, OSError):
+            async with asyncio.timeout(_TOLD_S):
+                await send({"type": "http.response.body", "body": body})
 
     async def _events(self) -> AsyncGenerator[bytes, None]:
         try:

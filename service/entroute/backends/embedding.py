@@ -10,11 +10,13 @@ from typing import Any
 
 import orjson
 
+from entroute.backends.errand import Errand
 from entroute.backends.http_worker import HttpWorker
-from entroute.backends.pool import Errand, WorkerPool
+from entroute.backends.pool import WorkerPool
 from entroute.backends.salting import salted
 from entroute.backends.wire import usage_of
 from entroute.errors import WorkerProtocolError
+from entroute.priorities import ANYBODY, Turn
 from entroute.spending import Usage
 
 PATH = "/embeddings"
@@ -39,6 +41,7 @@ class EmbeddingCall:
         dimensions: Length that vectors must have, or None for the model's own.
         extra: Every other field, passed to the worker untouched.
         salt: Keeps a tenant's prefix cache apart from others', "" for none.
+        turn: How urgent it is, and whose, where calls wait.
     """
 
     inputs: tuple[Input, ...]
@@ -47,6 +50,7 @@ class EmbeddingCall:
     dimensions: int | None = None
     extra: Mapping[str, Any] = field(default_factory=dict)
     salt: str = ""
+    turn: Turn = ANYBODY
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +89,7 @@ class EmbeddingPool(WorkerPool[EmbeddingWorker]):
 
     async def embed(self, call: EmbeddingCall) -> Embedded:
         """Return the vectors of a call's inputs, from another worker where one fails."""
-        errand: Errand[EmbeddingWorker] = Errand(call.deadline)
+        errand: Errand[EmbeddingWorker] = Errand(call.deadline, turn=call.turn)
         return await self.asked(lambda worker: worker.embed(call), errand)
 
 

@@ -6,10 +6,11 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from entroute.backends.embedding import Embedded, EmbeddingCall, EmbeddingPool, Input, Vector
-from entroute.backends.metered import Stopwatch
+from entroute.backends.metered import Spent, Stopwatch
 from entroute.backends.pool import NobodyAsked
 from entroute.errors import BudgetExhausted
 from entroute.evidence import Trace
+from entroute.priorities import ANYBODY, Turn
 from entroute.spending import Budget, Charge, Price, Usage
 
 _SPECIAL_TOKENS = 8  # more than any model puts around a text
@@ -57,6 +58,7 @@ class EmbeddingRequest:
         dimensions: Length that vectors must have, or None for the model's own.
         extra: Every other field, passed to the workers untouched.
         salt: Keeps a tenant's prefix cache apart from others', "" for none.
+        turn: How urgent it is, and whose, where calls wait.
     """
 
     inputs: tuple[Input, ...]
@@ -64,6 +66,7 @@ class EmbeddingRequest:
     dimensions: int | None = None
     extra: Mapping[str, Any] = field(default_factory=dict)
     salt: str = ""
+    turn: Turn = ANYBODY
 
 
 class Embedding:
@@ -118,25 +121,26 @@ class Embedding:
                 request.dimensions,
                 request.extra,
                 request.salt,
+                request.turn,
             )
             for batch in batches
         ]
 
     async def _one(self, number: int, call: EmbeddingCall, room: asyncio.Semaphore) -> Embedded:
         async with room:
-            usage = Usage(calls=1, partial_calls=1)  # all that is known of a call cut off
-            asked = True
+            spent = Spent(self._stopwatch)  # of a call cut off nothing is known
+            call = replace(call, turn=replace(call.turn, watch=spent))
             try:
                 with self._stopwatch:
                     embedded = await self._tier.pool.embed(call)
-                usage = embedded.usage
+                spent.usage = embedded.usage
             except NobodyAsked:
-                asked = False
+                spent.unsent = True
                 raise
             finally:
-                if asked:
-                    self._charge(number, usage)
-        if not usage.prompt_tokens:
+                if not spent.unsent:
+                    self._charge(number, spent.usage)
+        if not spent.usage.prompt_tokens:
             self._trace.degrade("usage")
         return embedded
 

@@ -10,6 +10,7 @@ import httpx
 
 from entroute.backends.http_worker import HttpWorker
 from entroute.backends.member import Member
+from entroute.backends.worker_load import LoadReader
 from entroute.protocols import Clock
 
 _LOG = logging.getLogger(__name__)
@@ -45,7 +46,7 @@ class HealthSweeps:
     """Keeps every pool's health up to date in the background.
 
     A worker is healthy when `GET /v1/models` lists the tier's model. A worker that a call found
-    dead is asked again at the next sweep, not before.
+    dead is asked again at the next sweep, not before. One that is healthy is asked for its load.
 
     Args:
         pools: All pools.
@@ -69,6 +70,7 @@ class HealthSweeps:
         self._clock = clock
         self._interval_s = interval_s
         self._timeout_s = timeout_s
+        self._loads = LoadReader(client, clock, timeout_s=timeout_s)
         self._task: asyncio.Task[None] | None = None
         self.swept_at: float | None = None
 
@@ -90,7 +92,7 @@ class HealthSweeps:
 
     async def sweep(self) -> None:
         """Ask every worker once, all at the same time."""
-        await asyncio.gather(*(self._ask(m, p.tier) for p in self._pools for m in p.members))
+        await asyncio.gather(*(self.ask(m, p.tier) for p in self._pools for m in p.members))
         self.swept_at = self._clock()
 
     async def _forever(self) -> None:
@@ -101,7 +103,8 @@ class HealthSweeps:
             except Exception:  # noqa: BLE001 - one odd answer must not end all later sweeps
                 _LOG.exception("a health sweep failed; the next one follows")
 
-    async def _ask(self, member: Member[HttpWorker], tier: str) -> None:
+    async def ask(self, member: Member[Any], tier: str) -> None:
+        """Ask one worker of a tier."""
         detail = ""
         try:
             told = await self._question(member)
@@ -115,7 +118,11 @@ class HealthSweeps:
             _LOG.log(
                 level, "worker %s of tier %s: %s", member.worker.url, tier, detail or "healthy"
             )
-        member.healthy, member.detail = not detail, detail
+        member.found(detail, again_s=self._interval_s)
+        if detail:
+            member.load = None
+        else:
+            await self._loads.read(member)
 
     async def _question(self, member: Member[HttpWorker]) -> _Told:
         """Return what a worker tells of itself.

@@ -10,7 +10,7 @@ from typing import Any
 import aiohttp
 import orjson
 
-from entroute.bodies import Concealing
+from entroute.bodies import DEEPEST, Concealing, too_deep
 from entroute.errors import (
     DeadlineExceeded,
     Phase,
@@ -25,6 +25,9 @@ from entroute.errors import (
 )
 from entroute.protocols import Clock
 
+DEADLINE_HEADER = "x-entroute-budget"
+"""Tells a worker the time left, as a client tells it to us: the next one may be a gateway too."""
+
 _BUSY = frozenset({408, 429})
 _MISCONFIGURED = frozenset({401, 403, 404, 405})
 _SERVER_ERROR = 500
@@ -32,6 +35,10 @@ _TOO_LARGE = "too large to process"
 """What llama.cpp's server says, with status 500, to an input longer than it can embed."""
 
 _LONGEST_RETRY_AFTER_S = 3600.0
+MOST_ANSWER_BYTES = 256 * 1024 * 1024
+"""An answer that is not streamed and larger than this is no answer."""
+
+_MOST_ERROR_BYTES = 256 * 1024
 _QUOTED = 500  # characters of what a server said
 
 
@@ -94,6 +101,11 @@ class HttpWorker:
         if api_key:
             self.headers["authorization"] = f"Bearer {api_key}"
 
+    @property
+    def clock(self) -> Clock:
+        """Monotonic seconds."""
+        return self._clock
+
     @asynccontextmanager
     async def posted(
         self, path: str, body: bytes, deadline: float, phase: Phase
@@ -116,7 +128,7 @@ class HttpWorker:
         self.in_flight += 1
         response = None
         try:
-            response = await self._before(until, phase, deadline, self._post(path, body))
+            response = await self._before(until, phase, deadline, self._post(path, body, deadline))
             if response.status != 200:  # noqa: PLR2004 - the one good status
                 await self._refuse(response, deadline)
             yield response
@@ -127,8 +139,10 @@ class HttpWorker:
             # Not chained: its words may be the server's.
             detail = self.conceal.text(f"{type(error).__name__}: {error}")
             if response is not None:
-                raise WorkerFailed(self.url, f"broke off its answer: {detail}") from None
-            raise WorkerUnavailable(self.url, detail) from None
+                said = f"broke off its answer: {detail}"
+                raise WorkerFailed(self.url, said, broke_off=True) from None
+            refused = isinstance(error, aiohttp.ClientConnectorError)
+            raise WorkerUnavailable(self.url, detail, refused=refused) from None
         finally:
             self.in_flight -= 1
             if response is not None:
@@ -139,21 +153,26 @@ class HttpWorker:
         started = self._clock()
         async with self.posted(path, body, deadline, "total") as response:
             until = self._total(deadline, started)
-            return self._json(await self._before(until, "total", deadline, response.read()))
+            read = self._read(response, MOST_ANSWER_BYTES)
+            data, whole = await self._before(until, "total", deadline, read)
+            if not whole:
+                raise WorkerProtocolError(self.url, f"answered over {MOST_ANSWER_BYTES} bytes")
+            return self._json(data)
 
-    async def _post(self, path: str, body: bytes) -> aiohttp.ClientResponse:
+    async def _post(self, path: str, body: bytes, deadline: float) -> aiohttp.ClientResponse:
         """Send the body, again if a kept connection turns out to have been closed meanwhile."""
         url = self.url + path
         try:
-            return await self._sent(url, body)
+            return await self._sent(url, body, deadline)
         except aiohttp.ClientConnectionError as error:
             if not _was_stale(error):
                 raise
-            return await self._sent(url, body)
+            return await self._sent(url, body, deadline)
 
-    async def _sent(self, url: str, body: bytes) -> aiohttp.ClientResponse:
+    async def _sent(self, url: str, body: bytes, deadline: float) -> aiohttp.ClientResponse:
         """Send the body to this address and no other: it is a client's, and so is the key ours."""
-        return await self._session.post(url, data=body, headers=self.headers, allow_redirects=False)
+        headers = {**self.headers, DEADLINE_HEADER: time_left(deadline - self._clock())}
+        return await self._session.post(url, data=body, headers=headers, allow_redirects=False)
 
     async def _before(self, when: float, phase: Phase, deadline: float, awaitable: Any) -> Any:
         """Await, not beyond `when`; say whether the deadline or the phase's limit was hit."""
@@ -168,6 +187,16 @@ class HttpWorker:
                     "the deadline passed while a worker was answering"
                 ) from error
             raise WorkerTimeout(self.url, phase, self._limit(phase)) from error
+
+    @staticmethod
+    async def _read(response: aiohttp.ClientResponse, most: int) -> tuple[bytes, bool]:
+        """Return a body, or its beginning, and whether it is whole."""
+        read = bytearray()
+        async for chunk in response.content.iter_any():
+            read += chunk
+            if len(read) > most:
+                return bytes(read[:most]), False
+        return bytes(read), True
 
     def _limit(self, phase: Phase) -> float:
         return float(getattr(self._timeouts, f"{phase}_s"))
@@ -187,6 +216,8 @@ class HttpWorker:
             raise WorkerProtocolError(self.url, f"malformed JSON: {self._begin(data)}") from error
         if not isinstance(payload, dict):
             raise WorkerProtocolError(self.url, f"expected an object, got {self._begin(data)}")
+        if too_deep(data, payload):
+            raise WorkerProtocolError(self.url, f"nested deeper than {DEEPEST} levels")
         return payload
 
     def _begin(self, data: bytes) -> str:
@@ -197,7 +228,8 @@ class HttpWorker:
         until = min(
             self._total(deadline, self._clock()), self._clock() + self._timeouts.first_token_s
         )
-        body = await self._before(until, "total", deadline, response.read())
+        read = self._read(response, _MOST_ERROR_BYTES)
+        body, _ = await self._before(until, "total", deadline, read)
         message, param, code = error_of(self.conceal.bytes(body))
         status = response.status
         detail = f"answered {status}: {message}"
@@ -224,6 +256,14 @@ def _was_stale(error: aiohttp.ClientError) -> bool:
     return isinstance(error, closed) or isinstance(error.__cause__, closed)
 
 
+def time_left(seconds: float) -> str:
+    """Return a duration as the budget option, in whole milliseconds, at least 1.
+
+    Time left and no time of day, as gRPC's `grpc-timeout`: clocks of two machines differ.
+    """
+    return f'{{"deadline_ms": {max(1, int(seconds * 1e3))}}}'
+
+
 def error_of(body: bytes) -> tuple[str, str | None, str | None]:
     """Return message, param and code of an error body, in any of the workers' shapes."""
     text = body[:500].decode(errors="replace")
@@ -238,7 +278,8 @@ def error_of(body: bytes) -> tuple[str, str | None, str | None]:
     code = str(error.get("type") or error.get("code") or "") or None
     if "context" in message.lower() and ("length" in message.lower() or "size" in message.lower()):
         code = "context_length_exceeded"
-    return message, error.get("param"), code
+    param = error.get("param")
+    return message, param if isinstance(param, str) else None, code
 
 
 def retry_after(value: str | None) -> float:

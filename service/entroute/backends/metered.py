@@ -9,6 +9,7 @@ from entroute.calls import CallStream, spent_with
 from entroute.errors import CallFailed, DeadlineExceeded, WorkerRejected
 from entroute.evidence import Trace
 from entroute.ledger import Ledger
+from entroute.priorities import ANYBODY, Turn
 from entroute.protocols import Backend, Clock
 from entroute.spending import Usage
 from entroute.types import Call, Completion, Delta
@@ -17,10 +18,12 @@ _FAILURES = (CallFailed, WorkerRejected, DeadlineExceeded)
 
 
 class Stopwatch:
-    """Adds up the time in which at least one upstream call is awaited.
+    """Adds up the time in which upstream calls are awaited, and that in which all of them wait.
+
+    A call that waits in a tier's queue is not upstream; while others are, the time is theirs.
 
     Args:
-        trace: Its `upstream_s` is written.
+        trace: Its `upstream_s`, `queued_s` and `waits` are written.
         clock: Monotonic seconds.
     """
 
@@ -28,24 +31,61 @@ class Stopwatch:
         self._trace = trace
         self._clock = clock
         self._awaited = 0
+        self._queued = 0
         self._since = 0.0
 
     def __enter__(self) -> None:
-        if self._awaited == 0:
-            self._since = self._clock()
+        self._count()
         self._awaited += 1
 
     def __exit__(self, *_: object) -> None:
+        self._count()
         self._awaited -= 1
-        if self._awaited == 0:
-            self._trace.upstream_s += self._clock() - self._since
+
+    def queued(self) -> None:
+        """Note that one of the awaited calls begins to wait in a queue."""
+        self._count()
+        self._queued += 1
+
+    def unqueued(self, tier: str, seconds: float) -> None:
+        """Note that it waits no more, and for what it has waited so long."""
+        self._count()
+        self._queued -= 1
+        self._trace.waits.append((tier, seconds))
+
+    def _count(self) -> None:
+        """Add up the time since the last change."""
+        now = self._clock()
+        if self._awaited > self._queued:
+            self._trace.upstream_s += now - self._since
+        elif self._awaited:
+            self._trace.queued_s += now - self._since
+        self._since = now
 
 
 @dataclass(slots=True)
-class _Spent:
-    """What a call has spent so far; at first an attempt of which nothing is known."""
+class Spent:
+    """What a call has spent so far; at first an attempt of which nothing is known.
 
+    Attributes:
+        stopwatch: Told of its time in queues.
+        usage: What it has spent.
+        unsent: Whether it waits in a queue and no worker has been asked yet.
+    """
+
+    stopwatch: Stopwatch
     usage: Usage = field(default_factory=lambda: Usage(calls=1, partial_calls=1))
+    unsent: bool = False
+
+    def waits(self, *, sent: bool) -> None:
+        """Note that it begins to wait. See `QueueWatch`."""
+        self.unsent = not sent
+        self.stopwatch.queued()
+
+    def waited(self, tier: str, seconds: float, *, placed: bool) -> None:
+        """Note that it waits no more. See `QueueWatch`."""
+        self.unsent = self.unsent and not placed
+        self.stopwatch.unqueued(tier, seconds)
 
 
 class Metered:
@@ -56,11 +96,18 @@ class Metered:
         ledger: Where calls are committed; each call must have been reserved there.
         stopwatch: Shared by all backends of the request.
         salt: Keeps the tenant's prefix caches apart from others', "" for none.
+        turn: How urgent its calls are, and whose.
     """
 
     def __init__(
-        self, backend: Backend, ledger: Ledger, stopwatch: Stopwatch, salt: str = ""
+        self,
+        backend: Backend,
+        ledger: Ledger,
+        stopwatch: Stopwatch,
+        salt: str = "",
+        turn: Turn = ANYBODY,
     ) -> None:
+        self._turn = turn
         self._backend = backend
         self._salt = salt
         self._ledger = ledger
@@ -77,7 +124,7 @@ class Metered:
             return kept
         with self._charged(call) as spent:
             with self._stopwatch:
-                completion = await self._backend.complete(self._salted(call))
+                completion = await self._backend.complete(self._placed(call, spent))
             spent.usage = completion.usage
         self._ledger.answered(call, completion)
         return completion
@@ -96,7 +143,7 @@ class Metered:
             yield completion
             return
         with self._charged(call) as spent:
-            async with aclosing(self._backend.stream(self._salted(call))) as pieces:
+            async with aclosing(self._backend.stream(self._placed(call, spent))) as pieces:
                 while True:
                     with self._stopwatch:
                         piece = await anext(pieces, None)
@@ -112,19 +159,23 @@ class Metered:
             self._ledger.answered(call, completion)
             yield completion
 
-    def _salted(self, call: Call) -> Call:
-        return replace(call, salt=self._salt) if self._salt else call
+    def _placed(self, call: Call, spent: Spent) -> Call:
+        """Return a call as the backend is to know it: whose it is, and how urgent."""
+        return replace(call, salt=self._salt, turn=replace(self._turn, watch=spent))
 
     @contextmanager
-    def _charged(self, call: Call) -> Iterator[_Spent]:
-        """Settle a call when the block ends, however it does; a call nobody was asked is none."""
-        spent = _Spent()
+    def _charged(self, call: Call) -> Iterator[Spent]:
+        """Settle a call when the block ends, however it does; what nobody was asked is no call."""
+        spent = Spent(self._stopwatch)
         try:
             yield spent
         except NobodyAsked:
             self._ledger.release(call)
             raise
         except BaseException as error:
+            if spent.unsent:
+                self._ledger.release(call)
+                raise
             if isinstance(error, _FAILURES):
                 self._ledger.mark(call, "discarded")
             self._ledger.commit(call, spent.usage)

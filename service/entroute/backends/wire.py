@@ -9,6 +9,14 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+from entroute.backends.shapes import (
+    check_fields,
+    checked_entry,
+    indexed,
+    text,
+    tokens,
+    with_whole_calls,
+)
 from entroute.errors import WorkerProtocolError
 from entroute.folding import merge_extra
 from entroute.spending import Usage
@@ -19,8 +27,6 @@ from entroute.types import (
     Completion,
     Delta,
     TokenLogprob,
-    chosen_logprob,
-    top_logprobs,
 )
 
 Json = Mapping[str, Any]
@@ -111,18 +117,18 @@ def counted(timings: Json | None) -> Usage | None:
     """Return llama.cpp's running count as usage: its prompt_n leaves cached tokens out."""
     if not timings:
         return None
-    cached = int(timings.get("cache_n") or 0)
-    read = int(timings.get("prompt_n") or 0)
+    cached = float(timings.get("cache_n") or 0)
+    read = float(timings.get("prompt_n") or 0)
     return _usage(cached + read, cached, timings.get("predicted_n"))
 
 
 def _usage(prompt: Any, cached: Any, completion: Any) -> Usage:
     """Return one call's usage; counters only rise, so what no count can be is brought in range."""
-    tokens = max(0, int(prompt or 0))
+    read = tokens(prompt)
     return Usage(
-        prompt_tokens=tokens,
-        cached_tokens=min(tokens, max(0, int(cached or 0))),
-        completion_tokens=max(0, int(completion or 0)),
+        prompt_tokens=read,
+        cached_tokens=min(read, tokens(cached)),
+        completion_tokens=tokens(completion),
         calls=1,
     )
 
@@ -136,12 +142,9 @@ def logprobs_of(choice: Json) -> tuple[TokenLogprob, ...]:
     if not logprobs:
         return ()
     try:
-        entries = _chat_shaped(logprobs)
-        for entry in entries:
-            chosen_logprob(entry), top_logprobs(entry)
+        return tuple(checked_entry(entry) for entry in _chat_shaped(logprobs))
     except (AttributeError, KeyError, TypeError, ValueError):
         return ()
-    return entries
 
 
 def _chat_shaped(logprobs: Json) -> tuple[TokenLogprob, ...]:
@@ -186,14 +189,16 @@ def completion_of(payload: Json, call: Call) -> Completion:
         raise WorkerProtocolError("?", "the answer has no choices")
     choice = choices[0]
     message = choice.get("message") or {"content": choice.get("text")}
+    extra = _others(message, _MESSAGE_KNOWN)
+    check_fields(extra)
     logprobs = logprobs_of(choice)
     return Completion(
-        content=message.get("content") or "",
-        finish_reason=choice.get("finish_reason") or "stop",
+        content=text(message.get("content"), "content"),
+        finish_reason=text(choice.get("finish_reason"), "finish_reason") or "stop",
         usage=usage_of(payload.get("usage"))
         or Usage(completion_tokens=len(logprobs), calls=1, partial_calls=1),
-        model=payload.get("model", ""),
-        extra=_others(message, _MESSAGE_KNOWN),
+        model=text(payload.get("model"), "model"),
+        extra=with_whole_calls(extra),
         choice_extra=_others(choice, _CHOICE_KNOWN),
         logprobs=logprobs,
         call_id=call.id,
@@ -237,16 +242,19 @@ class Fold:
         if not isinstance(chunk, dict) or "error" in chunk:
             raise WorkerProtocolError("?", f"error in mid-stream: {chunk}")
         self._usage = usage_of(chunk.get("usage")) or counted(chunk.get("timings")) or self._usage
-        self._model = chunk.get("model") or self._model
+        self._model = text(chunk.get("model"), "model") or self._model
         choices = chunk.get("choices")
         if not choices:
             return None
         choice = choices[0]
-        self._finish_reason = choice.get("finish_reason") or self._finish_reason
+        reason = text(choice.get("finish_reason"), "finish_reason")
+        self._finish_reason = reason or self._finish_reason
         self._choice_extra.update(_others(choice, _CHOICE_KNOWN))
         piece = choice.get("delta") or {"content": choice.get("text")}
-        content = piece.get("content") or ""
+        content = text(piece.get("content"), "content")
         extra = _others(piece, _MESSAGE_KNOWN)
+        check_fields(extra)
+        extra = indexed(extra, len(self._extra.get("tool_calls", ())))
         logprobs = logprobs_of(choice)
         if not (content or extra or logprobs):
             return None

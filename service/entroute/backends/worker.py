@@ -84,6 +84,7 @@ class Worker(HttpWorker):
                     done = True
                 elif not done:
                     yield self._json(event)
-            until, phase = self._clock() + self._timeouts.between_tokens_s, "between_tokens"
+                # Bytes alone do not count: a worker may dribble them and never end an event.
+                until, phase = self._clock() + self._timeouts.between_tokens_s, "between_tokens"
         if not done:
             raise WorkerProtocolError(self.url, "the stream was cut off before [DONE]")

@@ -38,11 +38,12 @@ OPTIONS_NOT_IN_KEY = frozenset(
         "cache",  # whether to look, not what to find
         "cache_tags",  # how a kept answer is invalidated, not what it says
         "explain",  # shows the evidence; what of it belongs to the answer is stored anyway
+        "priority",  # who waits
     }
 )
 """Options of entroute that cannot change an answer."""
 
-_NOT_RIGHTS = frozenset({"key", "group", "admin", "rates"})
+_NOT_RIGHTS = frozenset({"key", "group", "admin", "rates", "priority"})
 """Of a principal: keys of one tenant with the same rights share answers."""
 
 _CUT_SHORT = frozenset({"budget", "deadline"})

@@ -1,6 +1,6 @@
 """What steps 1 and 5 of the walk are made of."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -35,6 +35,10 @@ class SemanticCache(Protocol):
         `AnswerCache.get(key)` returns it, and None once its time is over or one of its tags was
         invalidated: what is found by meaning is best read there.
         """
+        ...
+
+    def keyed(self, key_of: Callable[[ChatRequest, Options, Principal], str]) -> "SemanticCache":
+        """Return it under other keys; what it holds is shared."""
         ...
 
     async def start(self) -> None:

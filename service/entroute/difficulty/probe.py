@@ -34,7 +34,7 @@ class Probe:
 
     The stream stays open in `Run.head`: a strategy on the same tier goes on with it, and one on
     another tier cancels it, at the price of the few tokens read. Abstains where a strategy could
-    not go on with one stream (several choices, tools) and where the tier fails.
+    not go on with one stream (several choices, tools), where the tier is busy and where it fails.
 
     Args:
         tokens: Tokens read.
@@ -55,6 +55,8 @@ class Probe:
         tier = next(usable, None)
         if tier is None:
             return Estimate(None, self.name, "no tier can be probed")
+        if not run.ledger.shed.optional(tier.name):
+            return Estimate(None, self.name, f"tier {tier.name} is busy")
         try:
             tokens = await self._read(run, tier)
         except (CallFailed, WorkerRejected, DeadlineExceeded, BudgetExhausted) as error:

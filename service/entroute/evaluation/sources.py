@@ -11,6 +11,7 @@ import httpx
 from prometheus_client import CollectorRegistry
 from pydantic import ValidationError
 
+from entroute.backends.http_worker import HttpWorker
 from entroute.backends.wire import VLLM
 from entroute.errors import ConfigurationError
 from entroute.fleet import Fleet, built_engines, running_engines
@@ -18,7 +19,6 @@ from entroute.loading import described, load
 from entroute.protocols import Tier
 from entroute.resilience_settings import HealthSettings, TimeoutSettings
 from entroute.settings import Settings
-from entroute.tier_settings import TierSettings
 
 PATIENT = TimeoutSettings(first_token_s=3600, between_tokens_s=600, total_s=7200)
 """Timeouts of a recording: its calls wait in a worker's queue, and nobody waits for them."""
@@ -94,30 +94,28 @@ async def opened_tiers(
         urls = {name: engine.url for name, engine in engines.items()}
         fleet = Fleet(settings, time.monotonic, ready_made=None, engine_urls=urls)
         await fleet.connect(stack, CollectorRegistry())
-        yield Sources(settings, fleet, urls)
+        yield Sources(fleet)
 
 
 class Sources:
     """Tiers whose workers answer.
 
     Args:
-        settings: The configuration.
-        fleet: Its tiers, connected.
-        engine_urls: Base URL by tier, of engines.
+        fleet: The tiers, connected.
 
     Raises:
         ConfigurationError: No worker of a tier answers.
     """
 
-    def __init__(self, settings: Settings, fleet: Fleet, engine_urls: Mapping[str, str]) -> None:
-        self._settings = settings
-        self._engine_urls = engine_urls
+    def __init__(self, fleet: Fleet) -> None:
+        self._fleet = fleet
         self.tiers: dict[str, Tier] = {tier.name: tier for tier in fleet.tiers()}
         for tier in self.tiers.values():
             if not tier.available:
+                addresses = ", ".join(worker.url for worker in fleet.workers(tier.name))
                 raise ConfigurationError(
-                    f"no worker of tier '{tier.name}' serves {tier.model} at "
-                    f"{', '.join(self._urls(tier.name))}; start it, or give another address"
+                    f"no worker of tier '{tier.name}' serves {tier.model} at {addresses}; start "
+                    "it, or give another address"
                 )
 
     @property
@@ -125,25 +123,10 @@ class Sources:
         """Model by tier."""
         return {tier.name: tier.model for tier in self.tiers.values()}
 
-    def _tier(self, name: str) -> TierSettings:
-        return next(tier for tier in self._settings.tiers if tier.name == name)
-
-    def _urls(self, name: str) -> list[str]:
-        engine = self._engine_urls.get(name)
-        return [worker.url for worker in self._tier(name).workers] if engine is None else [engine]
-
-    def _headers(self, name: str) -> dict[str, str]:
-        workers = self._tier(name).workers
-        key = workers[0].api_key if workers else None
-        return {"authorization": f"Bearer {key.get_secret_value()}"} if key else {}
-
     async def engine(self) -> str:
         """Return what serves the models, as the first worker of each tier tells, in words."""
         async with httpx.AsyncClient(trust_env=False, timeout=_ASKING_S) as client:
-            told = [
-                await _engine_at(client, self._urls(name)[0], self._headers(name))
-                for name in self.tiers
-            ]
+            told = [await _engine_at(client, self._fleet.workers(name)[0]) for name in self.tiers]
         return ", ".join(dict.fromkeys(told))
 
     async def prompt_logprob(
@@ -160,10 +143,11 @@ class Sources:
             "max_tokens": 1,
             "prompt_logprobs": 0,
         }
-        url = f"{self._urls(tier)[0]}/chat/completions"
+        worker = self._fleet.workers(tier)[0]
+        url = f"{worker.url}/chat/completions"
         async with httpx.AsyncClient(trust_env=False, timeout=PATIENT.first_token_s) as client:
             try:
-                answer = await client.post(url, json=body, headers=self._headers(tier))
+                answer = await client.post(url, json=body, headers=worker.headers)
                 answer.raise_for_status()
                 return mean_of(answer.json())
             except (httpx.HTTPError, ValueError):
@@ -182,14 +166,14 @@ def mean_of(answer: Mapping[str, object]) -> float | None:
     return round(sum(values) / len(values), 4) if values else None
 
 
-async def _engine_at(client: httpx.AsyncClient, url: str, headers: Mapping[str, str]) -> str:
+async def _engine_at(client: httpx.AsyncClient, worker: HttpWorker) -> str:
     """Return the engine's name and version, as far as it tells."""
     try:
-        models = (await client.get(f"{url}/models", headers=headers)).json()["data"]
+        models = (await client.get(f"{worker.url}/models", headers=worker.headers)).json()["data"]
         owner = str(models[0].get("owned_by") or "unknown engine")
         if owner != VLLM:
             return owner
-        version = await client.get(f"{url.removesuffix('/v1')}/version")
+        version = await client.get(f"{worker.url.removesuffix('/v1')}/version")
         return f"{owner} {version.json()['version']}"
     except (httpx.HTTPError, AttributeError, IndexError, KeyError, TypeError, ValueError):
         return "unknown engine"

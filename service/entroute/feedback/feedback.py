@@ -122,6 +122,13 @@ class Feedback:
         """Keep what is not kept yet."""
         await self._keeper.close()
 
+    def follow(self, origin: Origin) -> None:
+        """Predict by another profile from now on; labels about the one before teach nothing."""
+        if origin.name != self._origin.name:
+            self._learner.forget()
+            self._keeper.follow(origin.name)
+        self._origin = origin
+
     def record(self, trace: Trace) -> None:
         """Remember what a finished request decided, if it was answered."""
         decided = decided_by(trace, self._origin.name, self._wall())

@@ -51,10 +51,17 @@ class Learner:
         most_weight: float = MOST_WEIGHT,
         told: Callable[[bool], None] = lambda _: None,
     ) -> None:
-        self._window = Window(window)
-        self._recalibration = Recalibration(most_weight)
-        self._drift = Drift(false_alarms, tolerance, window)
+        self._most = window
+        self._most_weight = most_weight
+        self._drifting = (false_alarms, tolerance, window)
         self._told = told
+        self.forget()
+
+    def forget(self) -> None:
+        """Begin anew, as if there had been no label."""
+        self._window = Window(self._most)
+        self._recalibration = Recalibration(self._most_weight)
+        self._drift = Drift(*self._drifting)
         self._new: dict[str, int] = {}  # labels since its last fit, by plan; "" for all plans
         self._scored: tuple[Label, ...] = ()
 

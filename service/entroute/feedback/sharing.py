@@ -60,7 +60,8 @@ class RedisKeeper:
         self._ttl_ms = max(1, round(ttl_s * 1000))
         self._labels = labels
         self._answers = f"{prefix}answer:"
-        self._stream = f"{prefix}labels:{profile}"
+        self._streams = f"{prefix}labels:"
+        self._stream = self._streams + profile
         self._read_every_s = read_every_s
         self._last: bytes | str = "0"
         self._waiting: deque[Decided] = deque(maxlen=_MOST_WAITING)
@@ -79,6 +80,10 @@ class RedisKeeper:
             asyncio.create_task(self._write_answers()),
             asyncio.create_task(self._read_labels()),
         ]
+
+    def follow(self, profile: str) -> None:
+        """Learn and share labels about another profile, from the first that is kept."""
+        self._stream, self._last = self._streams + profile, "0"
 
     def remember(self, decided: Decided) -> None:
         """Keep an answer soon; the oldest that waits goes first where Redis is too slow."""
@@ -143,7 +148,10 @@ class RedisKeeper:
         """Learn every label that came since the last look, in the order they came."""
         async with self._reading:
             while True:
+                stream = self._stream
                 entries = await self._new_entries()
+                if stream != self._stream:
+                    continue  # about a profile that was left meanwhile
                 for name, fields in entries:
                     self._last = name
                     with contextlib.suppress(ValidationError):  # a later version's, perhaps

@@ -31,6 +31,10 @@ class Keeper(Protocol):
         """Teach the learner what was kept."""
         ...
 
+    def follow(self, profile: str) -> None:
+        """Keep labels about another profile, whose learner has just forgotten all."""
+        ...
+
     def remember(self, decided: Decided) -> None:
         """Keep an answer."""
         ...
@@ -54,6 +58,9 @@ class MemoryKeeper:
     failures = 0
 
     async def start(self) -> None:
+        """Do nothing."""
+
+    def follow(self, profile: str) -> None:
         """Do nothing."""
 
     def remember(self, decided: Decided) -> None:
@@ -113,6 +120,11 @@ class FileKeeper:
         elif kept is not None:
             _LOG.info("%s: its labels are about another profile; starting afresh", self._path)
         self._task = asyncio.create_task(self._write_changes())
+
+    def follow(self, profile: str) -> None:
+        """Write labels about another profile over those there are, once there are any."""
+        self._profile = profile
+        self._changed.clear()
 
     def remember(self, decided: Decided) -> None:
         """Do nothing: answers are labelled where they were given."""

@@ -6,36 +6,27 @@ A call that an earlier run of the same prompt has made already is given out for 
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 from entroute.errors import BudgetExhausted, Limit
-from entroute.ledger.bounds import UNKNOWN_CONTEXT, cut_off, prompt_bound
+from entroute.ledger.bounds import UNKNOWN_CONTEXT, cut_off, prompt_bound, samples_held
 from entroute.ledger.earlier import Earlier, Kept
-from entroute.spending import Budget, Charge, Price, Purpose, Usage
+from entroute.ledger.entries import Book, Entry
+from entroute.shedding import NoShedding, Shed
+from entroute.spending import Budget, Price, Purpose, Usage
 from entroute.types import Call, ChatRequest, Completion
 
 __all__ = ["UNKNOWN_CONTEXT", "Earlier", "Ledger", "cut_off", "prompt_bound"]
 
 
-@dataclass(slots=True)
-class _Entry:
-    call: Call
-    tier: str
-    purpose: Purpose
-    worst: Usage
-    whole: Usage  # the worst case at first
-    sent: Usage = field(default_factory=Usage)
-    charge: Charge | None = None
-    kept: Completion | None = None
-
-
-class Ledger:
+class Ledger(Book):
     """What one request has reserved and spent.
 
     Args:
         budget: Hard limits.
         prices: By tier name; a tier without a price costs nothing.
         clock: Monotonic seconds.
+        shed: What load leaves of its calls; never too little for one answer.
 
     Attributes:
         exhausted: The limit that last refused a call, or None.
@@ -44,12 +35,16 @@ class Ledger:
     """
 
     def __init__(
-        self, budget: Budget, prices: Mapping[str, Price], clock: Callable[[], float]
+        self,
+        budget: Budget,
+        prices: Mapping[str, Price],
+        clock: Callable[[], float],
+        shed: Shed | None = None,
     ) -> None:
+        super().__init__(prices)
         self.budget = budget
-        self._prices = prices
+        self.shed: Shed = shed or NoShedding()
         self._clock = clock
-        self._entries: dict[int, _Entry] = {}
         self._next_id = 0
         self._kept = Kept(None, budget, self._price)
         self.exhausted: Limit | None = None
@@ -98,7 +93,7 @@ class Ledger:
             cap, worst = self._worst(tier, call, share, context_length or UNKNOWN_CONTEXT)
             call = replace(call, max_tokens=cap)
         self._next_id += 1
-        self._entries[call.id] = _Entry(call, tier, purpose, worst, worst, kept=kept)
+        self._entries[call.id] = Entry(call, tier, purpose, worst, worst, kept=kept)
         return call
 
     def room(  # noqa: PLR0913 - as `reserve`
@@ -112,7 +107,7 @@ class Ledger:
         judging: int = 0,
         spare: int = 0,
     ) -> int:
-        """Return how many samples there are calls for; kept ones need none of their own.
+        """Return how many samples there are calls for, fewer under load; kept ones need none.
 
         Args:
             tier: Tier to be called.
@@ -123,13 +118,28 @@ class Ledger:
             judging: Further calls that each sample takes.
             spare: Calls to leave for others.
         """
-        left = self.calls_left - spare
-        call = Call(-1, request, "sample", 0.0, first, None, top_logprobs)
-        for number in range(most):
-            left -= judging + (self._kept.find(tier, call, number) is None)
-            if left < 0:
-                return number
-        return max(0, most)
+        fresh = self._fresh(tier, request, most, first, top_logprobs)
+        held = samples_held(fresh, self.calls_left - spare, judging)
+        under_load = samples_held(fresh, self.calls_under_load(tier, first == 0) - spare, judging)
+        if under_load < held:
+            self.shed.note()
+        return under_load
+
+    def holds(self, tier: str, request: ChatRequest, samples: int) -> bool:
+        """Whether there are calls for so many samples, whatever the load."""
+        return samples_held(self._fresh(tier, request, samples), self.calls_left, 0) == samples
+
+    def _fresh(
+        self, tier: str, request: ChatRequest, most: int, first: int = 0, tops: int | None = None
+    ) -> list[bool]:
+        """Return which of some samples no earlier run has made."""
+        call = Call(-1, request, "sample", 0.0, first, None, tops)
+        return [self._kept.find(tier, call, number) is None for number in range(most)]
+
+    def calls_under_load(self, tier: str, least: int) -> int:
+        """Return the calls that may still fan out on a tier: of those left, `least` in any case."""
+        most, left = self.budget.max_calls, self.calls_left
+        return min(left, max(least, self.shed.calls(tier, most) - (most - left)))
 
     def gives(self, call: Call) -> bool:
         """Whether a reserved call gets what an earlier run has made."""
@@ -179,37 +189,35 @@ class Ledger:
             entry.worst = replace(entry.whole, completion_tokens=kept)
         return entry.call
 
-    def note(self, call: Call, sent: Usage) -> None:
-        """Say what a running call has sent so far: what it would cost to cancel it now."""
-        self._entries[call.id].sent = sent
+    def twin(self, call: Call) -> Call | None:
+        """Reserve what a running call was reserved with once more, for one that races it.
 
-    def commit(self, call: Call, usage: Usage) -> None:
-        """Charge what a call really spent, in place of its reservation.
-
-        Raises:
-            RuntimeError: The call was committed or released before.
+        None where that does not fit; nothing was cut short then, as the call itself goes on.
         """
-        entry = self._entries.get(call.id)
-        if entry is None or entry.charge is not None:
-            raise RuntimeError(f"call {call.id} is settled already")
-        entry.charge = Charge(
-            call.id, entry.tier, entry.purpose, usage, self._price(entry.tier).cost(usage)
-        )
+        entry = self._entries[call.id]
+        if self._clock() >= self.budget.deadline or self.calls_left < 1:
+            return None
+        if not self.shed.optional(entry.tier):
+            return None
+        held = [(e.tier, e.charge.usage if e.charge else e.worst) for e in self._entries.values()]
+        held.append((entry.tier, entry.worst))
+        tokens = sum(usage.completion_tokens for _, usage in held)
+        cost = sum(self._price(tier).cost(usage) for tier, usage in held)
+        most = self.budget.max_cost_usd
+        if tokens > self.budget.max_generated_tokens or (most is not None and cost > most):
+            return None
+        twin = replace(call, id=self._next_id)
+        self._next_id += 1
+        self._entries[twin.id] = Entry(twin, entry.tier, entry.purpose, entry.worst, entry.whole)
+        return twin
 
-    def release(self, call: Call) -> None:
-        """Give back the reservation of a call that spent nothing; nothing if it is settled."""
-        entry = self._entries.get(call.id)
-        if entry is not None and entry.charge is None:
-            del self._entries[call.id]
-
-    def mark(self, call: Call, purpose: Purpose) -> None:
-        """Say what a call turned out to be for."""
-        entry = self._entries.get(call.id)
-        if entry is None:
-            return
-        entry.purpose = purpose
-        if entry.charge is not None:
-            entry.charge = replace(entry.charge, purpose=purpose)
+    def discard(self) -> None:
+        """Say that nothing of what was asked so far reaches anyone; no call is running."""
+        for entry in list(self._entries.values()):
+            if entry.charge is None and entry.kept is None:
+                self.release(entry.call)
+            elif entry.purpose in {"answer", "sample"}:
+                self.mark(entry.call, "discarded")
 
     def affords(  # noqa: PLR0913 - as `reserve`
         self,
@@ -251,11 +259,6 @@ class Ledger:
         """Calls that may still be reserved."""
         return self.budget.max_calls - sum(e.kept is None for e in self._entries.values())
 
-    @property
-    def charges(self) -> tuple[Charge, ...]:
-        """Every committed call, in the order of reservation."""
-        return tuple(e.charge for e in self._entries.values() if e.charge is not None)
-
     def _worst(self, tier: str, call: Call, share: int, context: int) -> tuple[int | None, Usage]:
         """Return the cap to send (None for none) and the most that the call can spend."""
         if self.calls_left < share:
@@ -295,6 +298,3 @@ class Ledger:
         self.exhausted = limit
         self.refusals += 1
         return BudgetExhausted(limit)
-
-    def _price(self, tier: str) -> Price:
-        return self._prices.get(tier, Price())

@@ -1,5 +1,7 @@
 """What a call can spend at most, and whether it was cut off there."""
 
+from collections.abc import Sequence
+
 from entroute.types import Call, ChatRequest, Completion
 
 UNKNOWN_CONTEXT = 32_768
@@ -30,3 +32,12 @@ def prompt_bound(request: ChatRequest, partial: str = "") -> int:
     text = len(request.text.encode()) + len(partial.encode())
     text += len((request.suffix or "").encode())
     return text + declared + calls + parts * _TEMPLATE_BYTES
+
+
+def samples_held(fresh: Sequence[bool], left: int, judging: int) -> int:
+    """Return how many of some samples so many calls hold; only fresh ones need a call to make."""
+    for number, one in enumerate(fresh):
+        left -= judging + one
+        if left < 0:
+            return number
+    return len(fresh)

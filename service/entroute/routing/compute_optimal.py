@@ -13,7 +13,15 @@ from entroute.profile.linear import plan_features
 from entroute.profile.plans import Asked, Need, Plan, Way
 from entroute.profile.profile import Profile
 from entroute.protocols import Clock, Policy, Run, Strategy, Tier
-from entroute.routing.options import Audit, Option, in_words, ranked_by, reason_of, shown
+from entroute.routing.options import (
+    Audit,
+    Option,
+    in_words,
+    ranked_by,
+    reason_of,
+    shown,
+    under_load,
+)
 from entroute.routing.plans import down_tiers, usable_tiers
 from entroute.routing.utilisation import Utilisation
 from entroute.spending import Price
@@ -134,7 +142,7 @@ class ComputeOptimal:
         if not options:
             return self._fallback(run, estimate, load, "no plan can serve this request")
         price = self._trade_off * (1 + self._config.load_weight * excess)
-        ranked = ranked_by(options, run.options.quality, price)
+        ranked = under_load(ranked_by(options, run.options.quality, price), run.ledger)
         decision = self._decision(run, ranked, price, audit)
         missed = self._missed(run, estimate, up, price)
         return decision if missed is None else replace(decision, degraded=(missed,))
@@ -275,9 +283,9 @@ class ComputeOptimal:
 def _affordable(run: Run, plan: Plan, output_tokens: float) -> bool:
     """Whether the budget holds the most calls that the plan may make, at the expected length."""
     calls, ledger = plan.worst_calls, run.ledger
-    room = ledger.room(plan.tier, run.request, calls)  # what was kept takes none
+    room = ledger.holds(plan.tier, run.request, calls)  # what was kept takes none
     tokens = min(calls, ledger.calls_left) * output_tokens
-    return room >= calls and tokens <= ledger.budget.max_generated_tokens
+    return room and tokens <= ledger.budget.max_generated_tokens
 
 
 def _missing(run: Run, plan: Way) -> tuple[str, ...]:

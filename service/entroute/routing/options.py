@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from entroute.decisions import Basis, RankedPlan
+from entroute.ledger import Ledger
 from entroute.profile.plans import Plan
 
 
@@ -81,6 +82,22 @@ def reason_of(chosen: Option, basis: Basis, target: float, price: float) -> str:
     else:
         how = f"most promising, {target:g} is out of reach"
     return f"plan '{chosen.plan.name}': {promise}, {how}"
+
+
+def under_load(ranked: Sequence[Option], ledger: Ledger) -> list[Option]:
+    """Return options with the best one first that load leaves enough calls for.
+
+    Where it does so for none, the one that lacks the fewest is first. The ledger notes it where
+    that is another than without load.
+    """
+
+    def lacking(option: Option) -> int:
+        return max(0, option.plan.worst_calls - ledger.calls_under_load(option.plan.tier, 1))
+
+    first = min(ranked, key=lacking)
+    if first is not ranked[0]:
+        ledger.shed.note()
+    return [first, *(option for option in ranked if option is not first)]
 
 
 def in_words(option: Option) -> str:

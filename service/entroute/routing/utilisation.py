@@ -57,7 +57,7 @@ class Utilisation:
             tier = load.tiers.get(name)
             if tier is None or not tier.healthy:
                 continue
-            busy = max(tier.in_flight, tier.waiting or 0)
+            busy = max(tier.in_flight, tier.waiting or 0) + tier.queued
             used = max(used, busy / (tier.healthy * batch), tier.kv_use or 0.0)
         return used
 

@@ -135,7 +135,11 @@ class Refining:
         planned = self.plan.rounds * (self.plan.chains - len(self.ended)) - sum(
             1 for c, _ in self.places.values() if c not in self.ended
         )
-        return min(planned, (self.run.ledger.calls_left - owed) // each)
+        ledger = self.run.ledger
+        left = ledger.calls_under_load(self.draw.tier.name, not self.places)
+        if left < ledger.calls_left and (left - owed) // each < planned:
+            ledger.shed.note()
+        return min(planned, (left - owed) // each)
 
     def _reserved(self, chain: int) -> Call | None:
         """Reserve a chain's next attempt with its share of what is left, or None."""

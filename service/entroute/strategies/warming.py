@@ -15,7 +15,8 @@ async def warmed(run: Run, larger: Tier | None, tier: Tier, window: int) -> Asyn
     """Warm `larger` up while the block runs; what is not done at its end is cancelled.
 
     A worker keeps what it has read by then. Nobody waits for the warm-up, and nothing happens
-    where there is no tier or the budget does not hold it beside whole answers.
+    where there is no tier the budget does not hold it beside whole
+    answers, or there is load.
 
     Args:
         run: Of the request.
@@ -23,7 +24,8 @@ async def warmed(run: Run, larger: Tier | None, tier: Tier, window: int) -> Asyn
         tier: The tier that a gate decides on; the block opens its call.
         window: Tokens that call may send until the gate has decided.
     """
-    call = None if larger is None else _reserved(run, larger, tier, window)
+    wanted = larger is not None and run.ledger.shed.optional(larger.name)
+    call = _reserved(run, larger, tier, window) if larger is not None and wanted else None
     if larger is None or call is None:
         yield
         return

@@ -1,10 +1,24 @@
 """Gauges of the workers, read when Prometheus asks: a worker that is gone has no series."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Protocol
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
+
+
+class BreakerView(Protocol):
+    """What is exported of a worker's breaker."""
+
+    @property
+    def state(self) -> int:
+        """0 closed, 1 half open, 2 open."""
+        ...
+
+    @property
+    def opened(self) -> int:
+        """How often it has opened."""
+        ...
 
 
 class MemberView(Protocol):
@@ -23,6 +37,21 @@ class MemberView(Protocol):
     @property
     def in_flight(self) -> int:
         """Calls it is answering."""
+        ...
+
+    @property
+    def breaker(self) -> BreakerView:
+        """Lets calls through, or not."""
+        ...
+
+    @property
+    def ejected(self) -> bool:
+        """Whether it is ejected as one that does worse than the others."""
+        ...
+
+    @property
+    def weight(self) -> float:
+        """Share of its usual calls that it should take, in [0, 1]."""
         ...
 
 
@@ -44,9 +73,35 @@ class PoolView(Protocol):
         """Upstream attempts so far by how they ended."""
         ...
 
+    @property
+    def ejections(self) -> Mapping[str, int]:
+        """Ejections so far by reason."""
+        ...
+
+
+_GAUGES: Mapping[str, tuple[str, Callable[[MemberView], float]]] = {
+    "entroute_worker_up": (
+        "Whether a worker is healthy: 1 unless the last health sweep or a call found it dead.",
+        lambda member: float(member.healthy),
+    ),
+    "entroute_worker_inflight": ("Calls in a worker.", lambda member: member.in_flight),
+    "entroute_worker_breaker_state": (
+        "A worker's circuit breaker: 0 closed, 1 half open, 2 open.",
+        lambda member: member.breaker.state,
+    ),
+    "entroute_worker_ejected": (
+        "Whether a worker is ejected: it does worse than the others of its tier.",
+        lambda member: float(member.ejected),
+    ),
+    "entroute_worker_weight": (
+        "Share of its usual calls that a worker takes, less than 1 while it warms up.",
+        lambda member: member.weight,
+    ),
+}
+
 
 class WorkerGauges(Collector):
-    """Exports `worker_up`, `worker_inflight` and `upstream_attempts_total`.
+    """Exports what is known of workers and how attempts at them ended.
 
     Args:
         pools: All pools.
@@ -58,17 +113,28 @@ class WorkerGauges(Collector):
     def collect(self) -> Iterator[Metric]:
         """Read the pools."""
         labels = ("tier", "worker")
-        up = GaugeMetricFamily(
-            "entroute_worker_up", "Whether a worker may be called.", labels=labels
+        for name, (meaning, read) in _GAUGES.items():
+            gauge = GaugeMetricFamily(name, meaning, labels=labels)
+            for pool in self._pools:
+                for member in pool.members:
+                    gauge.add_metric((pool.tier, member.name), read(member))
+            yield gauge
+        opened = CounterMetricFamily(
+            "entroute_breaker_opened", "Times a worker's circuit breaker opened.", labels=labels
         )
-        busy = GaugeMetricFamily("entroute_worker_inflight", "Calls in a worker.", labels=labels)
+        ejections = CounterMetricFamily(
+            "entroute_ejections",
+            "Times a worker was ejected, for failures or slowness.",
+            labels=("tier", "reason"),
+        )
         attempts = CounterMetricFamily(
             "entroute_upstream_attempts", "Attempts at workers.", labels=("tier", "outcome")
         )
         for pool in self._pools:
             for member in pool.members:
-                up.add_metric((pool.tier, member.name), float(member.healthy))
-                busy.add_metric((pool.tier, member.name), member.in_flight)
+                opened.add_metric((pool.tier, member.name), member.breaker.opened)
+            for reason, count in pool.ejections.items():
+                ejections.add_metric((pool.tier, reason), count)
             for outcome, count in pool.attempts_by_outcome.items():
                 attempts.add_metric((pool.tier, outcome), count)
-        yield from (up, busy, attempts)
+        yield from (opened, ejections, attempts)

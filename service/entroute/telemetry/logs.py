@@ -9,9 +9,20 @@ import structlog
 from entroute.evidence import Trace
 
 
-def configure_logs(level: str, stream: TextIO = sys.stderr) -> None:
-    """Send every log record to `stream` as one JSON object a line."""
+def configure_logs(level: str, stream: TextIO = sys.stderr, process: int | None = None) -> None:
+    """Send every log record to `stream` as one JSON object a line.
+
+    Args:
+        level: Least level that is sent.
+        stream: Where to; a line is written at once, so that processes may share it.
+        process: Which of several server processes this is, None where there is one.
+    """
+
+    def numbered(_: Any, __: str, line: structlog.typing.EventDict) -> structlog.typing.EventDict:
+        return line if process is None else {**line, "process": process}
+
     shared: list[structlog.typing.Processor] = [
+        numbered,
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
@@ -28,7 +39,7 @@ def configure_logs(level: str, stream: TextIO = sys.stderr) -> None:
     )
     root = logging.getLogger()
     root.handlers = [handler]
-    root.setLevel(level.upper())
+    set_level(level)
     logging.getLogger("httpx").setLevel(logging.WARNING)  # one line a health probe is noise
     # At debug it writes other servers' headers, which may repeat the key that they were sent.
     logging.getLogger("httpcore").setLevel(logging.WARNING)
@@ -41,6 +52,11 @@ def configure_logs(level: str, stream: TextIO = sys.stderr) -> None:
         logger_factory=structlog.stdlib.LoggerFactory(),
         cache_logger_on_first_use=True,
     )
+
+
+def set_level(level: str) -> None:
+    """Log nothing below a level."""
+    logging.getLogger().setLevel(level.upper())
 
 
 class RequestLog:

@@ -72,6 +72,12 @@ _HISTOGRAMS: tuple[tuple[str, str, tuple[str, ...], tuple[float, ...]], ...] = (
         ("endpoint",),
         _OVERHEADS,
     ),
+    (
+        "queue_wait_seconds",
+        "Time that calls waited in a tier's queue, of those that did.",
+        ("tier",),
+        _DURATIONS,
+    ),
     ("difficulty", "Estimated difficulty, 1 hardest.", ("source",), _SHARES),
     ("predicted_quality", "Predicted probability of a right answer.", ("plan",), _SHARES),
     ("entropy_nats", "Mean token entropy of answers, lower bound.", ("tier",), _ENTROPIES),
@@ -104,6 +110,11 @@ class Metrics:
         """Export how many requests are on their way, read at scrape."""
         name, text = "entroute_requests_in_flight", "Requests on their way."
         Gauge(name, text, registry=self.registry).set_function(read)
+
+    def export_draining(self, read: Callable[[], bool]) -> None:
+        """Export whether the server is leaving, read at scrape."""
+        name, text = "entroute_draining", "Whether the server has been asked to stop: 1, else 0."
+        Gauge(name, text, registry=self.registry).set_function(lambda: float(read()))
 
     def record(self, trace: Trace) -> None:
         """Write one finished trace."""
@@ -161,6 +172,8 @@ class Metrics:
             self._inc("tokens_saved", "cache", by=usage.prompt_tokens + usage.completion_tokens)
 
     def _record_spending(self, trace: Trace) -> None:
+        for tier, seconds in trace.waits:
+            self._see("queue_wait_seconds", seconds, tier)
         if trace.samples is not None:
             self._inc("cache_lookups", "samples", trace.samples)
         if trace.resumed:

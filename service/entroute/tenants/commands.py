@@ -50,6 +50,9 @@ def create(  # noqa: PLR0913, PLR0917 - an option a field
     tiers: Annotated[str | None, typer.Option(help="Allowed tiers, by commas; all.")] = None,
     strategies: Annotated[str | None, typer.Option(help="Allowed strategies; all.")] = None,
     expires: Annotated[str | None, typer.Option(help="A date, or 90d; never.")] = None,
+    priority: Annotated[
+        str, typer.Option(help="low, normal or high: the most its requests may ask for.")
+    ] = "normal",
     admin: Annotated[bool, typer.Option("--admin", help="May ask about other keys.")] = False,
     note: Annotated[str, typer.Option(help="For people.")] = "",
     requests_per_minute: Whole = None,
@@ -76,6 +79,7 @@ def create(  # noqa: PLR0913, PLR0917 - an option a field
         "tiers": names(tiers),
         "strategies": names(strategies),
         "expires": None if expires is None else moment(expires, now, "--expires"),
+        "priority": priority,
         "admin": admin,
         "note": note,
         "created": now,

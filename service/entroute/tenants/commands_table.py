@@ -42,6 +42,8 @@ def shown(entry: KeyEntry) -> dict[str, Any]:
 
 def _rights(entry: KeyEntry) -> str:
     parts = ["admin"] if entry.admin else []
+    if entry.priority != "normal":
+        parts.append(f"priority: {entry.priority}")
     for kind, names in (("tiers", entry.tiers), ("strategies", entry.strategies)):
         if names is not None:
             parts.append(f"{kind}: {', '.join(sorted(names)) or 'none'}")

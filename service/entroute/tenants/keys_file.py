@@ -62,6 +62,9 @@ class FileKeys(HeldKeys):
         known: What keys may name.
         clock: Monotonic seconds.
 
+    Attributes:
+        known: What keys may name.
+
     Raises:
         ConfigurationError: The file cannot be read or is wrong.
     """
@@ -69,7 +72,7 @@ class FileKeys(HeldKeys):
     def __init__(self, path: Path, known: Known, clock: Callable[[], float]) -> None:
         super().__init__("file", LOOK_EVERY_S, clock)
         self._path = path
-        self._known = known
+        self.known = known
         self._reading = asyncio.Lock()
         self._stamp = _stamp(path)
         self._loaded(_copy(_usable(path, known)))
@@ -92,7 +95,7 @@ class FileKeys(HeldKeys):
             return
         self._stamp = stamp  # taken before the file is read: a change meanwhile is seen next time
         try:
-            entries = await asyncio.to_thread(_usable, self._path, self._known)
+            entries = await asyncio.to_thread(_usable, self._path, self.known)
         except ConfigurationError as error:
             self._failed(str(error), str(error))
         else:

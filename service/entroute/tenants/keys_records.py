@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from entroute.priorities import Priority
 from entroute.spending import BudgetLimits
 from entroute.tenants.keys import ID_DIGITS, Key
 from entroute.tenants.limit_settings import KeyLimits
@@ -71,6 +72,9 @@ class KeyEntry(_Closed):
         description="Name under which metrics show it; none of its own if left out.",
     )
     admin: bool = Field(default=False, description="Whether it may ask about other keys.")
+    priority: Priority = Field(
+        default="normal", description="Of its requests, the highest that they may ask for."
+    )
     tiers: frozenset[str] | None = Field(
         default=None, description="Allowed tiers, all if left out."
     )
@@ -116,6 +120,7 @@ class KeyEntry(_Closed):
             group=self.group,
             admin=self.admin,
             rates=self.limits.build(),
+            priority=self.priority,
         )
         expires = inf if self.expires is None else self.expires.timestamp()
         return Key(self.key_id, self.name, principal, expires)

@@ -76,6 +76,10 @@ class Limiter:
         now = self._now()
         return sum(desk.account.holds(now) for desk in self._desks.values())
 
+    def follow(self, price: Price, expire_s: float) -> None:
+        """Take another price and time of reservations for keys that are not known yet."""
+        self._price, self._expire_ms = price, round(expire_s * 1000)
+
     async def start(self) -> None:
         """Begin to report."""
         self._reporting.start()

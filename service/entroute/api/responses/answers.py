@@ -16,6 +16,7 @@ from entroute.api.responses.render import Envelope, shown_settings
 from entroute.api.responses.schema import ResponseBody
 from entroute.api.responses.translate import chat_request, check_fields, renamed
 from entroute.api.translate import options_of
+from entroute.api.urgency import served_tier, with_priority
 from entroute.errors import InvalidRequest, StoreUnavailable, WorkerRejected
 from entroute.evidence import Outcome
 from entroute.opening import Ask
@@ -53,7 +54,9 @@ class Responses:
         conversation = [*await self._said_before(body, principal.tenant), *asked]
         ask = Ask(
             request=chat_request(body, conversation, self.answering.allow_fields),
-            options=options_of(body.entroute, request.headers),
+            options=with_priority(
+                options_of(body.entroute, request.headers), principal, body.service_tier
+            ),
             principal=principal,
             trace=new_trace(request.scope, streamed=bool(body.stream)),
         )
@@ -79,6 +82,8 @@ class Responses:
         now = self.now
         stored = self.keeper.enabled and body.store is not False
         settings = shown_settings(body)
+        if (served := served_tier(ask.options, body.service_tier)) is not None:
+            settings["service_tier"] = served
         return ResponseWriting(
             envelope=Envelope(new_id("resp"), int(now()), stored, body, now, settings),
             output=Output(new_id, body.logprobs, body.top_logprobs or 0),

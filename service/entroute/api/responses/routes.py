@@ -7,6 +7,7 @@ import orjson
 from fastapi import APIRouter, Body, Request
 from starlette.responses import Response
 
+from entroute.api.openapi import answered
 from entroute.api.parsing import strict_route
 from entroute.api.responses.answers import Responses
 from entroute.api.responses.items import Item
@@ -16,6 +17,7 @@ from entroute.api.routes import ERRORS
 from entroute.errors import InvalidRequest, NotFound
 
 _MOST_ITEMS = 100
+_CREATED = answered("The response.", ("id", "object", "status", "output"), streamed=True)
 
 
 def response_routes(responses: Responses) -> APIRouter:
@@ -24,7 +26,7 @@ def response_routes(responses: Responses) -> APIRouter:
     unknown = {**ERRORS, 404: {**ERRORS[404], "description": "The model or response is unknown."}}
     router = APIRouter(prefix="/v1", tags=["answers"], responses=unknown, route_class=route)
 
-    @router.post("/responses", summary="Create a response")
+    @router.post("/responses", summary="Create a response", responses={200: _CREATED})
     async def create(request: Request, body: Annotated[ResponseBody, Body()]) -> Response:
         return await responses.create(request, body)
 

@@ -62,6 +62,7 @@ class ResponseBody(BaseModel):
     top_logprobs: int | None = Field(default=None, ge=0, le=20)
     metadata: Annotated[dict[Label, Note], Field(max_length=16)] | None = None
     truncation: Literal["auto", "disabled"] | None = None
+    service_tier: str | None = None
     entroute: dict[str, Any] | None = Field(
         default=None, description="Options of entroute: see EntrouteOptions."
     )

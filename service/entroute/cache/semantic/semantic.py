@@ -100,6 +100,14 @@ class MeaningCache:
             # Nobody misses it yet; whether the index works is counted where it is asked.
             return
 
+    def keyed(self, key_of: KeyOf) -> "MeaningCache":
+        """Return it under other keys, with the same index and model."""
+        other = MeaningCache(
+            self._answers, self._index, self._embedder, key_of, self._threshold, self._embed_s
+        )
+        other._recent = self._recent
+        return other
+
     async def start(self) -> None:
         """Load the embedding model.
 
