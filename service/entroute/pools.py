@@ -28,6 +28,7 @@ _IDLE_CONNECTION_S = 3.0  # below the 5 s after which uvicorn and llama.cpp clos
 _SWEEPS_FRESH = 2  # what a worker said of its load says nothing after so many sweeps without it
 
 W = TypeVar("W", bound=HttpWorker)
+P = TypeVar("P", bound=WorkerPool[Any])
 AnyTier = TierSettings | EmbeddingSettings
 
 
@@ -56,37 +57,23 @@ class Pools:
 
     def pool(self, tier: TierSettings) -> Pool:
         """Return the pool of a tier that completes."""
-        workers = self._workers(Worker, tier)
-        pool = Pool(
-            tier.name,
-            workers,
-            build_balancer(tier.balancer, self._reports),
-            retrying=self._retrying(),
-            care=self._care,
-            room=self._room(tier),
-        )
-        self._built.append((tier, pool, Worker))
-        return pool
+        return self._pool(Pool, Worker, tier)
 
     def embedding_pool(self, tier: EmbeddingSettings) -> EmbeddingPool:
         """Return the pool of a tier that embeds."""
-        workers = self._workers(EmbeddingWorker, tier)
-        pool = EmbeddingPool(
+        return self._pool(EmbeddingPool, EmbeddingWorker, tier)
+
+    def _pool(self, kind: type[P], worker: type[HttpWorker], tier: AnyTier) -> P:
+        pool = kind(
             tier.name,
-            workers,
+            self._workers(worker, tier),
             build_balancer(tier.balancer, self._reports),
-            retrying=self._retrying(),
+            retrying=Retrying(self._settings.retries.build(), self._clock, self._rng),
             care=self._care,
-            room=self._room(tier),
+            room=Room(tier.max_in_flight, self._settings.queue.build(), self._clock),
         )
-        self._built.append((tier, pool, EmbeddingWorker))
+        self._built.append((tier, pool, worker))
         return pool
-
-    def _retrying(self) -> Retrying:
-        return Retrying(self._settings.retries.build(), self._clock, self._rng)
-
-    def _room(self, tier: AnyTier) -> Room:
-        return Room(tier.max_in_flight, self._settings.queue.build(), self._clock)
 
     def rosters(self, sweeps: HealthSweeps) -> list[Roster[Any]]:
         """Return what finds the workers of every pool built so far that lists none."""

@@ -1,6 +1,7 @@
 """A gateway, as operators run it, whose workers an API server or a name tells."""
 
 import asyncio
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -44,7 +45,7 @@ async def test_pods_of_a_service_come_and_go(
     workers: Workers, http: httpx.AsyncClient, tmp_path: Path
 ) -> None:
     (tmp_path / "token").write_text(TOKEN)
-    async with kubernetes_api() as api:
+    async with kubernetes_api() as api, AsyncExitStack() as stack:
         settings = discovering(
             workers,
             kind="kubernetes",
@@ -53,23 +54,22 @@ async def test_pods_of_a_service_come_and_go(
             api=api.url,
             token_file=str(tmp_path / "token"),
         )
-        gateway = await asyncio.to_thread(served(tmp_path, settings).__enter__)
-        try:
-            missing = await http.post(f"{gateway.url}/v1/chat/completions", json=BODY)
-            assert missing.status_code == 503
-            assert missing.json()["error"]["code"] == "tier_unavailable"
-            api.put(a_slice("one", port(workers.small.url), endpoint("127.0.0.1", ready=True)))
-            await until_answered(http, gateway.url, 200)
-            page = (await http.get(f"{gateway.url}/metrics")).text
-            small = f'tier="small",worker="127.0.0.1:{port(workers.small.url)}"'
-            assert f"entroute_worker_up{{{small}}} 1.0" in page
-            api.put(a_slice("one", port(workers.small.url), endpoint("127.0.0.1", ready=False)))
-            await until_answered(http, gateway.url, 503)
-            page = (await http.get(f"{gateway.url}/metrics")).text
-            assert small not in page
-        finally:
-            gateway.terminate()
-            await asyncio.to_thread(gateway.process.wait, PATIENCE_S)
+        # In a thread: the API answers from this one while the gateway starts.
+        gateway = await asyncio.to_thread(stack.enter_context, served(tmp_path, settings))
+        missing = await http.post(f"{gateway.url}/v1/chat/completions", json=BODY)
+        assert missing.status_code == 503
+        assert missing.json()["error"]["code"] == "tier_unavailable"
+        api.put(a_slice("one", port(workers.small.url), endpoint("127.0.0.1", ready=True)))
+        await until_answered(http, gateway.url, 200)
+        page = (await http.get(f"{gateway.url}/metrics")).text
+        small = f'tier="small",worker="127.0.0.1:{port(workers.small.url)}"'
+        assert f"entroute_worker_up{{{small}}} 1.0" in page
+        api.put(a_slice("one", port(workers.small.url), endpoint("127.0.0.1", ready=False)))
+        await until_answered(http, gateway.url, 503)
+        page = (await http.get(f"{gateway.url}/metrics")).text
+        assert small not in page
+        gateway.terminate()
+        await asyncio.to_thread(gateway.process.wait, PATIENCE_S)
     assert TOKEN not in gateway.log.read_text()
 
 

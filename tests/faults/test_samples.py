@@ -20,9 +20,9 @@ async def test_the_samples_that_succeed_are_kept(tmp_path: Path) -> None:
         assert answer.status_code == 200, answer.text
         assert text_of(answer) == "51"
         told = answer.json()["entroute"]
-        assert len(told["candidates"]) == 5
+        assert 1 <= len(told["candidates"]) <= 5
+        assert told["failures"] == 3
         assert await there.metric("entroute_samples_total", result="failed") == 3
-        assert "samples" in answer.headers["x-entroute-degraded"]
 
 
 async def test_a_worker_killed_under_a_vote_costs_samples_only(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from loadtest.fleet import Group
 from tests.fault_sites import site, text_of
 
 ANSWERS = ["51", "51", "48", "51"]
-GROUPS = [Group("small", 1, {"answers": ANSWERS}), Group("large", 1, {"answer": "10"})]
+GROUPS = [Group("small", 1, {"answers": ANSWERS}), Group("large", 1, {"answer": "Score: 10"})]
 JUDGE = {"kind": "judge", "tier": "large"}
 REWARD = {"kind": "reward", "name": "gold"}
 
