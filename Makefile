@@ -7,7 +7,7 @@ RESULTS := loadtest/results
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test test-fast check format coverage vllm-test bench quality docs lock clean
+.PHONY: help install run test test-fast check format coverage vllm-test bench chaos quality docs lock clean
 
 help: ## Explain the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -53,6 +53,10 @@ docs: $(STAMP) ## Write the generated pages
 bench: $(STAMP) ## Measure the gateway's overhead beside direct calls, on a fake worker
 	@mkdir -p $(RESULTS)
 	$(BIN)/python -m loadtest.bench --json $(RESULTS)/bench.json $(ARGS)
+
+chaos: $(STAMP) ## Break workers, Redis and configuration under load for ten minutes: make chaos ARGS="--minutes 2"
+	@mkdir -p $(RESULTS)
+	$(BIN)/python -m loadtest.chaos --json $(RESULTS)/chaos.json $(ARGS)
 
 quality: $(STAMP) ## Ask a running gateway checkable prompts: make quality ARGS="--gsm8k F --humaneval F"
 	@mkdir -p $(RESULTS)
