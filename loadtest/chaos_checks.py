@@ -90,7 +90,10 @@ def check_errors(evidence: Evidence, readings: Mapping[str, Reading]) -> Check:
     errors = [asked for asked in failed if not _own_deadline(asked)]
     excused = [a for a in errors if _excused(a, readings[a.id], evidence.happened)]
     known = {asked.id for asked in excused}
-    cut = _cut_streams(evidence)
+    caught_up = [
+        a for a in excused if not _faulty(readings[a.id].stretches[-1].sent, evidence.happened)
+    ]
+    cut = _cut_streams(evidence) + len(caught_up)
     codes = Counter(asked.code for asked in errors)
     told = ", ".join(f"{count} {code}" for code, count in codes.most_common()) or "none"
     return Check(
@@ -110,7 +113,9 @@ def _own_deadline(asked: Asked) -> bool:
 def _excused(asked: Asked, reading: Reading, happened: Sequence[Happened]) -> bool:
     if not (asked.wish.way.stream and asked.error is not None and reading.stretches):
         return False
-    return _faulty(reading.stretches[-1].sent, happened)
+    sent = reading.stretches[-1].sent
+    # A paused worker that goes on may write its last tokens to a connection that has been left.
+    return _faulty(sent, happened) or _paused(sent, happened)
 
 
 def _faulty(sent: Sent, happened: Sequence[Happened]) -> bool:

@@ -120,6 +120,12 @@ def test_a_pause_excuses_only_its_worker_and_its_time():
         assert not errors_of(evidence(one, made, happened=(other,))).holds
 
 
+def test_a_worker_that_caught_up_after_its_pause_had_lost_its_stream_all_the_same():
+    one, made = cut_off(PART), sent(end="finished")
+    assert errors_of(evidence(one, made, happened=(paused("small0", 104, 108),))).holds
+    assert not errors_of(evidence(one, made)).holds
+
+
 def test_a_clients_own_deadline_is_no_error_once_it_has_passed():
     late = {"code": "deadline_exceeded"}
     hurried = replace(asked("").wish, deadline_s=2.0, own_deadline=True)
