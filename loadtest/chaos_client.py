@@ -105,13 +105,8 @@ async def _exchange(
 
 
 def _read_whole(asked: Asked, body: bytes) -> None:
-    try:
-        answer = orjson.loads(body)
-    except orjson.JSONDecodeError:
-        asked.odd.append(f"the body is no JSON: {body[:80]!r}")
-        return
-    if "error" in answer:
-        asked.error = answer["error"]
+    answer = _parsed(asked, body, "the body")
+    if answer is None:
         return
     choice = answer["choices"][0]
     asked.text = choice["message"].get("content") or ""
@@ -136,13 +131,8 @@ def read_stream(asked: Asked, body: bytes) -> None:
 
 
 def _read_chunk(asked: Asked, event: bytes, texts: list[str], names: set[str]) -> None:
-    try:
-        chunk = orjson.loads(event)
-    except orjson.JSONDecodeError:
-        asked.odd.append(f"an event is no JSON: {event[:80]!r}")
-        return
-    if "error" in chunk:
-        asked.error = chunk["error"]
+    chunk = _parsed(asked, event, "an event")
+    if chunk is None:
         return
     names.add(chunk["id"])
     for choice in chunk["choices"]:
@@ -152,6 +142,19 @@ def _read_chunk(asked: Asked, event: bytes, texts: list[str], names: set[str]) -
         texts.append(content or "")
         asked.finish_reason = choice["finish_reason"] or asked.finish_reason
     _read_summary(asked, chunk)
+
+
+def _parsed(asked: Asked, data: bytes, what: str) -> dict[str, Any] | None:
+    """Return what an answer or a part of it says, None where that is an error or no JSON."""
+    try:
+        said: dict[str, Any] = orjson.loads(data)
+    except orjson.JSONDecodeError:
+        asked.odd.append(f"{what} is no JSON: {data[:80]!r}")
+        return None
+    if "error" in said:
+        asked.error = said["error"]
+        return None
+    return said
 
 
 def _read_summary(asked: Asked, body: dict[str, Any]) -> None:

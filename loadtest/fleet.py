@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from loadtest.ports import free_port
+from entroute.embedded.engine import free_port
 from loadtest.sent import Sent, read_sent
 from loadtest.spawn import FakeWorker, WorkerProcess
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import aiohttp
 
-from loadtest.ports import free_port
+from entroute.embedded.engine import free_port
 from loadtest.spawn import ROOT
 
 _STOP_S = 10.0

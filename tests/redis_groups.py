@@ -11,7 +11,8 @@ from typing import Any
 from redis import Redis
 from redis.exceptions import RedisError
 
-from tests.redis_server import REDIS_8, RedisServer, free_port, redis_server
+from entroute.embedded.engine import free_port
+from tests.redis_server import REDIS_8, RedisServer, redis_server
 
 FORM_S = 30.0
 SERVICE = "shared"

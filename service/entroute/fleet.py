@@ -103,18 +103,23 @@ class Fleet:
 
     def workers(self, tier: str) -> list[HttpWorker]:
         """Return the workers of a tier that completes, as they are now."""
-        return [m.worker for pool in self._pools if pool.tier == tier for m in pool.members]
+        pool = self._pool(tier)
+        return [] if pool is None else [member.worker for member in pool.members]
 
     def hedging(self, tier: str) -> Hedging | None:
         """Return when calls to a tier are hedged, None for never."""
         after_s = self.settings.retries.hedge_after_s
-        pool = next((pool for pool in self._pools if pool.tier == tier), None)
+        pool = self._pool(tier)
         return None if after_s is None or pool is None else Hedging(after_s, pool.retrying)
 
     def may_repeat(self, tier: str) -> bool:
         """Whether a tier's retry budget holds one more answer, made again from its beginning."""
-        pool = next((pool for pool in self._pools if pool.tier == tier), None)
+        pool = self._pool(tier)
         return pool is None or pool.retrying.repeats()
+
+    def _pool(self, tier: str) -> Pool | None:
+        """Return the pool of a tier that completes, None before `connect`."""
+        return next((pool for pool in self._pools if pool.tier == tier), None)
 
     def load(self) -> Load:
         """Return what every tier is busy with."""
@@ -184,8 +189,7 @@ def _carry(source: WorkerPool[Any], target: WorkerPool[Any], *, taken: bool) -> 
     """
     target.attempts_by_outcome = source.attempts_by_outcome
     target.outliers.ejections = source.outliers.ejections
-    target.retrying.results = source.retrying.results
-    target.retrying.hedges = source.retrying.hedges
+    target.retrying.go_on_from(source.retrying)
     target.queue.follow(source.queue)
     if not taken:
         return

@@ -3,7 +3,8 @@
 import asyncio
 import logging
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType
 
@@ -18,6 +19,7 @@ from entroute.lasting import Lasting
 from entroute.profile.profile import Profile
 from entroute.settings import Settings
 from entroute.telemetry.logs import set_level
+from entroute.telemetry.reloads import ReloadMetrics
 
 _LOG = logging.getLogger(__name__)
 
@@ -97,15 +99,8 @@ class Reloader:
 
     async def _reload(self) -> None:
         reloads = self._lasting.reloads
-        try:
+        with refusals(reloads):
             changed = await self._applied()
-        except (EntrouteError, TimeoutError) as error:
-            reloads.count("refused")
-            _LOG.error("reload refused, nothing has changed: %s", error)
-        except Exception:  # noqa: BLE001 - in the background: what runs must go on running
-            reloads.count("refused")
-            _LOG.exception("reload failed, nothing has changed")
-        else:
             reloads.count("applied" if changed else "unchanged")
             _LOG.info("configuration reloaded: %s", ", ".join(changed) or "nothing has changed")
             set_level(self._generations.settings.server.log_level)
@@ -135,6 +130,19 @@ class Reloader:
         except TimeoutError:
             raise TimeoutError(f"its workers could not be asked within {limit:g} s") from None
         return changed
+
+
+@contextmanager
+def refusals(reloads: ReloadMetrics) -> Iterator[None]:
+    """Say and count why a configuration was not taken: what runs goes on running."""
+    try:
+        yield
+    except (EntrouteError, TimeoutError) as error:
+        reloads.count("refused")
+        _LOG.error("reload refused, nothing has changed: %s", error)
+    except Exception:  # noqa: BLE001 - in the background: nobody else would hear of it
+        reloads.count("refused")
+        _LOG.exception("reload failed, nothing has changed")
 
 
 def read_again(running: Settings, reread: Callable[[], Settings]) -> Settings:

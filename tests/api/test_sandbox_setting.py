@@ -18,6 +18,7 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
+from entroute.embedded.engine import free_port
 from entroute.errors import ConfigurationError
 from entroute.loading import load
 from entroute.sandbox.limits import MIB
@@ -34,12 +35,6 @@ JUDGED = Way("best_of_n", FUNCTION, CODE, options={"verifier": TESTS})
 PROCESS_S = 30.0
 MEMORY_MIB = 600 + os.getpid() % 100
 """An unusual limit: it stands in the command lines of this run's sandboxes and of no others."""
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-    return port
 
 
 def sandbox_pids() -> list[int]:

@@ -63,12 +63,12 @@ async def _run(channel: socket.socket, listener: socket.socket, hangups: Hangups
             lasting=lasting,
         )
 
+    given = portion(start.settings)
     try:
-        generations = Generations(build(portion(start.settings)))
+        generations = Generations(build(given))
     except EntrouteError as error:
         return await membership.failed(error)
     registry = generations.lasting.metrics.registry
-    given = portion(start.settings)
 
     def reload(pickled: bytes) -> None:
         nonlocal given

@@ -1,16 +1,12 @@
 """A configuration that is loaded again is read once, and all processes take it or none."""
 
 import asyncio
-import logging
 from collections.abc import Callable
 
-from entroute.errors import EntrouteError
-from entroute.reloading import read_again
+from entroute.reloading import read_again, refusals
 from entroute.settings import Settings
 from entroute.telemetry.logs import set_level
 from entroute.telemetry.reloads import ReloadMetrics
-
-_LOG = logging.getLogger(__name__)
 
 
 class Reloads:
@@ -48,15 +44,8 @@ class Reloads:
         while True:
             await self._asked.wait()
             self._asked.clear()
-            try:
+            with refusals(self._metrics):
                 settings = await asyncio.to_thread(read_again, self.settings, self._reread)
-            except EntrouteError as error:
-                self._metrics.count("refused")
-                _LOG.error("reload refused, nothing has changed: %s", error)
-            except Exception:  # noqa: BLE001 - in the background: what runs must go on running
-                self._metrics.count("refused")
-                _LOG.exception("reload failed, nothing has changed")
-            else:
                 self.settings = settings
                 set_level(settings.server.log_level)
                 self._hand_on(settings)
