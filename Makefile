@@ -7,7 +7,7 @@ RESULTS := loadtest/results
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test test-fast check format coverage vllm-test bench chaos quality docs lock clean
+.PHONY: help install run test test-fast check format coverage vllm-test deploy-test bench chaos quality docs lock clean
 
 help: ## Explain the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -26,15 +26,19 @@ run: $(STAMP) ## Serve two embedded models on this machine's CPU (weights are fe
 	@$(BIN)/python -m entroute serve $(ARGS)
 
 test: $(STAMP) check ## Check and run every test but those of vLLM (a real Redis, real models)
-	$(BIN)/coverage run -m pytest -m "not vllm" $(ARGS)
+	$(BIN)/coverage run -m pytest -m "not vllm and not deploy" $(ARGS)
 	$(BIN)/coverage report
 
 test-fast: $(STAMP) ## Run the tests that need no model
-	$(BIN)/pytest -m "not vllm and not models" $(ARGS)
+	$(BIN)/pytest -m "not vllm and not models and not deploy" $(ARGS)
 
 vllm-test: $(STAMP) ## Run the tests against a real vLLM on the CPU (its environment is built once, 4 GB)
 	$(BIN)/python -m tests.vllm.environment
 	$(BIN)/pytest -m vllm tests/vllm $(ARGS)
+
+deploy-test: $(STAMP) ## Check image, compose, chart, rules and dashboards with the real tools (Debian or Ubuntu, as root)
+	$(BIN)/python -m tests.deploy.tools
+	$(BIN)/pytest -m deploy tests/deploy $(ARGS)
 
 check: $(STAMP) ## Lint, format, types, layers, generated files
 	$(BIN)/ruff check .
@@ -42,13 +46,15 @@ check: $(STAMP) ## Lint, format, types, layers, generated files
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python -m docs.generate --check
+	$(BIN)/python -m deploy.generate --check
 
 format: $(STAMP) ## Format and mend what can be mended
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-docs: $(STAMP) ## Write the generated pages
+docs: $(STAMP) ## Write what is made from code: pages, dashboards, the chart's schema
 	$(BIN)/python -m docs.generate
+	$(BIN)/python -m deploy.generate
 
 bench: $(STAMP) ## Measure the gateway's overhead beside direct calls, on a fake worker
 	@mkdir -p $(RESULTS)
@@ -67,7 +73,7 @@ lock: ## Renew the lock file
 	$(BIN)/python -m pip install --quiet uv
 	$(BIN)/uv pip compile pyproject.toml --quiet --universal --python-version 3.11 --generate-hashes \
 	  --no-emit-index-url --no-annotate --no-header --extra llamacpp --extra maths --extra sandbox \
-	  --extra learning --extra plots --extra semantic --group dev \
+	  --extra learning --extra plots --extra semantic --extra tracing --group dev \
 	  --output-file requirements-dev.lock
 
 clean: ## Remove the environment and what tools left

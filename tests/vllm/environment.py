@@ -9,20 +9,16 @@ JSON object: `python` (an interpreter that can start vLLM) and `model` (a folder
 Knows nothing of servers or tests.
 """
 
-import fcntl
-import hashlib
 import json
-import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from entroute.embedded.catalogue import CatalogueModel, find
 from entroute.embedded.weights import Weights, default_directory
+from tests.made_once import GB, Say, digest, made_once
 
 HERE = Path(__file__).resolve().parent
 REQUIREMENTS = HERE / "requirements.txt"
@@ -32,13 +28,10 @@ MODEL = "qwen2.5-coder-0.5b-instruct"
 REMOVED = ("torchvision", "torchaudio", "torchcodec", "triton")
 """Built for GPUs; `import transformers` fails on a CPU while they are there."""
 
-GB = 10**9
 VENV_BYTES = 5 * GB
 """The environment is 3.5 GB; pip unpacks beside it."""
 MODEL_BYTES = 2 * GB
 """GGUF 0.5 GB, bfloat16 folder 1.3 GB."""
-
-Say = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,45 +45,6 @@ class Environment:
 
     python: str
     model: str
-
-
-def digest(*parts: bytes) -> str:
-    """Return the SHA-256 of parts, each kept apart from its neighbours."""
-    whole = hashlib.sha256()
-    for part in parts:
-        whole.update(len(part).to_bytes(8) + part)
-    return whole.hexdigest()
-
-
-@contextmanager
-def made_once(folder: Path, recipe: str, need_bytes: int, say: Say) -> Iterator[bool]:
-    """Enter with whether `folder` must be made; stamp it with `recipe` on success.
-
-    One process at a time makes a folder; what an interrupted one left, or another recipe made,
-    is removed first.
-
-    Raises:
-        SystemExit: The disk has less than `need_bytes` free.
-    """
-    stamp = folder / "made-from.sha256"
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with folder.with_name(f".{folder.name}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if stamp.exists() and stamp.read_text() == recipe:
-            yield False
-            return
-        shutil.rmtree(folder, ignore_errors=True)
-        free = shutil.disk_usage(folder.parent).free
-        if free < need_bytes:
-            sys.exit(
-                f"{folder}: needs {need_bytes / GB:.0f} GB of free disk, {free / GB:.1f} GB are "
-                "there; free some, or set XDG_CACHE_HOME to a folder on a larger disk"
-            )
-        say(f"making {folder}")
-        started = time.monotonic()
-        yield True
-        stamp.write_text(recipe)
-        say(f"made {folder} in {time.monotonic() - started:.0f} s")
 
 
 def make_venv(folder: Path) -> None:
