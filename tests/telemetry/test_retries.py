@@ -34,6 +34,8 @@ def test_retries_and_hedges_are_counted_by_tier_and_result() -> None:
     assert value("entroute_retries_total", "small", "ok") == 3
     assert value("entroute_retries_total", "small", "budget") == 1
     assert value("entroute_hedges_total", "small", "won") == 2
-    assert value("entroute_retries_total", "large", "ok") is None
+    assert value("entroute_retries_total", "large", "ok") == 0
+    assert value("entroute_retries_total", "large", "budget") == 0
+    assert value("entroute_hedges_total", "large", "won") == 0
     small.retrying.results["ok"] += 1
     assert value("entroute_retries_total", "small", "ok") == 4

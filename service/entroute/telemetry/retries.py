@@ -6,6 +6,10 @@ from typing import Protocol
 from prometheus_client.core import CounterMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+_RETRIES = dict.fromkeys(("ok", "failed", "budget"), 0)
+_HEDGES = dict.fromkeys(("won", "lost", "no_worker", "no_room", "budget"), 0)
+# Exported from the start: a rate does not see the burst with which a counter begins.
+
 
 class RetryingView(Protocol):
     """What is exported of one tier's retries."""
@@ -55,8 +59,8 @@ class RetryMetrics(Collector):
             "entroute_hedges", "Second calls for one answer, and those not made.", labels=labels
         )
         for pool in self._pools:
-            for result, count in pool.retrying.results.items():
+            for result, count in {**_RETRIES, **pool.retrying.results}.items():
                 retries.add_metric((pool.tier, result), count)
-            for result, count in pool.retrying.hedges.items():
+            for result, count in {**_HEDGES, **pool.retrying.hedges}.items():
                 hedges.add_metric((pool.tier, result), count)
         yield from (retries, hedges)
