@@ -38,6 +38,7 @@ vllm-test: $(STAMP) ## Run the tests against a real vLLM on the CPU (its environ
 
 deploy-test: $(STAMP) ## Check image, compose, chart, rules and dashboards with the real tools (Debian or Ubuntu, as root)
 	$(BIN)/python -m tests.deploy.tools
+	$(BIN)/python -m tests.deploy.images
 	$(BIN)/pytest -m deploy tests/deploy $(ARGS)
 
 check: $(STAMP) ## Lint, format, types, layers, generated files
@@ -68,13 +69,20 @@ quality: $(STAMP) ## Ask a running gateway checkable prompts: make quality ARGS=
 	@mkdir -p $(RESULTS)
 	$(BIN)/python -m loadtest.quality $(ARGS)
 
-lock: ## Renew the lock file
+# What every lock is made with; an image's takes the versions that were tested.
+COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+  --no-emit-index-url --no-annotate --no-header
+TESTED = $(COMPILE) --constraints requirements-dev.lock
+
+lock: ## Renew the lock files, the images' among them
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet uv
-	$(BIN)/uv pip compile pyproject.toml --quiet --universal --python-version 3.11 --generate-hashes \
-	  --no-emit-index-url --no-annotate --no-header --extra llamacpp --extra maths --extra sandbox \
-	  --extra learning --extra plots --extra semantic --extra tracing --group dev \
-	  --output-file requirements-dev.lock
+	$(COMPILE) pyproject.toml --extra llamacpp --extra maths --extra sandbox --extra learning \
+	  --extra plots --extra semantic --extra tracing --group dev --output-file requirements-dev.lock
+	$(TESTED) pyproject.toml --extra tracing --output-file deploy/image/gateway.lock
+	$(TESTED) pyproject.toml --extra tracing --extra llamacpp --output-file deploy/image/embedded.lock
+	$(TESTED) pyproject.toml --extra sandbox --output-file deploy/image/sandbox.lock
+	$(TESTED) deploy/image/build.in --output-file deploy/image/build.lock
 
 clean: ## Remove the environment and what tools left
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage* .import_linter_cache dist
