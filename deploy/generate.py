@@ -4,9 +4,15 @@ import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from deploy.chart import files as chart
+from deploy.dashboards import boards
+
 ROOT = Path(__file__).resolve().parents[1]
 
-GENERATED: Mapping[str, Callable[[], str]] = {}
+GENERATED: Mapping[str, Callable[[], str]] = {
+    **chart.FILES,
+    **boards.files(),
+}
 """Paths from the repository's root, and what writes them."""
 
 

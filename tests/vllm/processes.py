@@ -21,7 +21,7 @@ def served(
     probe: str,
     log: Path,
     within_s: float,
-) -> Iterator[None]:
+) -> Iterator[subprocess.Popen[bytes]]:
     """Run a server until the block ends; enter when `probe` answers 200.
 
     Args:
@@ -45,7 +45,7 @@ def served(
         )
     try:
         _wait(process, probe, log, within_s)
-        yield
+        yield process
     finally:
         _stop(process)
 
