@@ -1,35 +1,17 @@
 """Writes the pages that are made from code: `python -m docs.generate [--check]`."""
 
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
-from prometheus_client import CollectorRegistry
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from entroute.decisions import Load
-from entroute.feedback import MemoryFeedbackConfig
-from entroute.feedback.feedback import Origin
-from entroute.redis_link.links import RedisLinks
+from docs.exported import Exported, exported
 from entroute.settings import Settings
-from entroute.shedding import Shedding, ShedLimits
-from entroute.telemetry.caching import CacheMetrics, ExecutionMetrics
-from entroute.telemetry.feedback import FeedbackMetrics
-from entroute.telemetry.gauges import WorkerGauges
-from entroute.telemetry.groups import GroupMetrics
-from entroute.telemetry.keys import KeyMetrics
-from entroute.telemetry.metrics import Metrics
-from entroute.telemetry.processes import ProcessMetrics
-from entroute.telemetry.queues import QueueMetrics
-from entroute.telemetry.redis import RedisMetrics
-from entroute.telemetry.reloads import ReloadMetrics
-from entroute.telemetry.responses import ResponseMetrics
-from entroute.telemetry.retries import RetryMetrics
 from entroute.tenants.keys_records import KeyFile
 
 FOLDER = Path(__file__).parent
@@ -144,37 +126,27 @@ def _default(field: FieldInfo) -> str:
 
 def metrics() -> str:
     """Return the list of exported metrics."""
-    registry = CollectorRegistry()
-    exported = Metrics(registry)
-    exported.export_in_flight(lambda: 0)
-    exported.export_draining(lambda: False)
-    registry.register(WorkerGauges([]))
-    registry.register(RetryMetrics([]))
-    registry.register(QueueMetrics([], Shedding(ShedLimits(), lambda: Load({}))))
-    feedback = MemoryFeedbackConfig().build(time.monotonic, Origin(), RedisLinks(time.monotonic))
-    registry.register(FeedbackMetrics(feedback))
-    registry.register(RedisMetrics(RedisLinks(time.monotonic)))
-    registry.register(KeyMetrics(None))
-    registry.register(ResponseMetrics({}))
-    ReloadMetrics(registry)
-    registry.register(CacheMetrics({}))
-    registry.register(ExecutionMetrics({}))
-    GroupMetrics(registry, lambda: 0)
-    ProcessMetrics(registry, lambda: 0)
     lines = [
         "# Metrics",
         "",
         "_Made from `entroute.telemetry` by `make docs`; do not edit._",
         "",
-        "At `GET /metrics`. Labels come only from closed sets.",
+        "At `GET /metrics`. Labels come only from closed sets: those that are listed here, and",
+        "names of tiers, workers, strategies, plans, verifiers and groups of keys that the",
+        "configuration and the profile name.",
         "",
-        "| metric | type | meaning |",
-        "| --- | --- | --- |",
+        "| metric | type | labels | meaning |",
+        "| --- | --- | --- | --- |",
     ]
-    for family in sorted(registry.collect(), key=lambda family: family.name):
-        suffix = "_total" if family.type == "counter" else ""
-        lines.append(f"| `{family.name}{suffix}` | {family.type} | {family.documentation} |")
+    for one in exported():
+        labels = "; ".join(_label_of(one, label) for label in one.labels)
+        lines.append(f"| `{one.name}` | {one.kind} | {labels} | {one.text} |")
     return "\n".join([*lines, ""])
+
+
+def _label_of(one: Exported, label: str) -> str:
+    values = ", ".join(one.values.get(label, ()))
+    return f"`{label}`: {values}" if values else f"`{label}`"
 
 
 if __name__ == "__main__":

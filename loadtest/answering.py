@@ -46,7 +46,8 @@ class Answering:
             exchange = exchange.dribbling(failure)
         reply = self._prepare(ask)
         with self._telling.of(ask, self._engine, failure) as told:
-            async with self._engine.slot(reply.prompt_tokens, reply.cached_tokens):
+            slot = self._engine.slot(reply.prompt_tokens, reply.cached_tokens)
+            async with slot as told.progress.waited_s:
                 try:
                     if ask.stream:
                         await self._stream(reply, told, exchange, failure)

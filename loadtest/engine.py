@@ -4,7 +4,7 @@ It knows nothing about HTTP. A cancelled generation has counted exactly the toke
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 from random import Random
@@ -14,6 +14,7 @@ from loadtest.failures import Failing, Failure, Interrupted
 from loadtest.generation import Plan, Step
 from loadtest.prefixes import PrefixCache
 from loadtest.script import Script
+from loadtest.worker_histograms import Distributions
 
 _YIELD_EVERY = 32  # tokens made at full speed before others get a turn
 
@@ -31,13 +32,15 @@ class Counters:
     finished: dict[str, int] = field(
         default_factory=lambda: dict.fromkeys(("stop", "length", "abort"), 0)
     )
+    spread: Distributions = field(default_factory=Distributions)
 
 
 @dataclass(slots=True)
 class Progress:
-    """Tokens that one request has been made so far, over all its choices."""
+    """How far one request is: tokens made over all its choices, seconds that it had waited."""
 
     made: int = 0
+    waited_s: float = 0.0
 
 
 class Engine:
@@ -57,8 +60,10 @@ class Engine:
         self.failing = Failing(script.failures, self._rng)
 
     @asynccontextmanager
-    async def slot(self, prompt_tokens: int, cached_tokens: int) -> AsyncIterator[None]:
-        """Hold a place among the running requests, waiting for one first."""
+    async def slot(self, prompt_tokens: int, cached_tokens: int) -> AsyncIterator[float]:
+        """Hold a place among the running requests; yield the seconds that it was waited for."""
+        clock, spread = asyncio.get_running_loop().time, self.counters.spread
+        arrived = clock()
         self.counters.waiting += 1
         try:
             await self._slots.acquire()
@@ -68,9 +73,13 @@ class Engine:
         self.counters.tokens_held += prompt_tokens
         self.counters.prompt_tokens += prompt_tokens
         self.counters.cached_tokens += cached_tokens
+        waited_s = clock() - arrived
+        spread.queue_s.observe(waited_s)
+        spread.prompt_tokens.observe(prompt_tokens)
         try:
-            yield
+            yield waited_s
         finally:
+            spread.request_s.observe(clock() - arrived)
             self.counters.running -= 1
             self.counters.tokens_held -= prompt_tokens
             self._slots.release()
@@ -88,10 +97,12 @@ class Engine:
             length = min(length, failure.after_tokens)
         finished = False
         tempo = self._tempo()
+        paces = _Paces(self.counters.spread, asyncio.get_running_loop().time, progress.waited_s)
         try:
             await tempo.wait(0)
             for place in range(length):
                 await tempo.wait(place)
+                paces.token(len(plans))
                 for sample, step in _taking_turns(plans, place):
                     progress.made += 1
                     self._count_made(1)
@@ -100,6 +111,7 @@ class Engine:
                 await _break_off(failure)
             finished = True
         finally:
+            paces.ended()
             self._count_ended(plans, progress.made, finished=finished)
 
     async def generate_all(
@@ -116,12 +128,18 @@ class Engine:
                     pass
             return
         ready = False
+        paces = _Paces(self.counters.spread, asyncio.get_running_loop().time, progress.waited_s)
         try:
             await self._tempo().wait(0)
             ready = True
             progress.made = sum(len(plan.steps) for plan in plans)
             self._count_made(progress.made)
+            if progress.made:
+                paces.token(len(plans))
+                later = sum(max(0, len(plan.steps) - 1) for plan in plans)
+                self.counters.spread.between_tokens_s.observe(0.0, later)
         finally:
+            paces.ended()
             self._count_ended(plans, progress.made, finished=ready)
 
     def _count_made(self, tokens: int) -> None:
@@ -130,6 +148,7 @@ class Engine:
 
     def _count_ended(self, plans: Sequence[Plan], made: int, *, finished: bool) -> None:
         self.counters.tokens_held -= made
+        self.counters.spread.generated_tokens.observe(made)
         for plan in plans:
             reason = plan.finish_reason if finished else "abort"
             self.counters.finished[reason] = self.counters.finished.get(reason, 0) + 1
@@ -156,6 +175,40 @@ class _Tempo:
             await asyncio.sleep(delay)
         elif made % _YIELD_EVERY == _YIELD_EVERY - 1:
             await asyncio.sleep(0)
+
+
+class _Paces:
+    """Counts when one request's tokens came.
+
+    Args:
+        spread: Where.
+        clock: Seconds.
+        waited_s: Before generation began.
+    """
+
+    def __init__(self, spread: Distributions, clock: Callable[[], float], waited_s: float) -> None:
+        self._spread = spread
+        self._clock = clock
+        self._waited_s = waited_s
+        self._began = clock()
+        self._first: float | None = None
+        self._last = self._began
+
+    def token(self, samples: int) -> None:
+        """Count the next token of so many samples."""
+        now = self._clock()
+        if self._first is None:
+            self._first = now
+            self._spread.prefill_s.observe(now - self._began)
+            self._spread.first_token_s.observe(now - self._began + self._waited_s)
+        else:
+            self._spread.between_tokens_s.observe(now - self._last, samples)
+        self._last = now
+
+    def ended(self) -> None:
+        """Count the time since the first token, if there was one."""
+        if self._first is not None:
+            self._spread.decode_s.observe(self._clock() - self._first)
 
 
 def _taking_turns(plans: Sequence[Plan], place: int) -> Iterator[tuple[int, Step]]:

@@ -67,6 +67,7 @@ def test_what_the_walk_is_made_of_can_change(changes: dict[str, Any]):
         ({"sandbox": {"kind": "bubblewrap"}}, ["sandbox"]),
         ({"responses": {"store": False, "ttl_s": 1}}, ["responses.store", "responses.ttl_s"]),
         ({"feedback": {"kind": "memory", "window": 300}}, ["feedback.window"]),
+        ({"tracing": {"endpoint": "http://127.0.0.1:1/v1/traces"}}, ["tracing"]),
     ],
 )
 def test_what_holds_state_or_listens_needs_a_restart(
@@ -92,3 +93,13 @@ def test_tiers_may_come_and_go_around_an_engine():
     before = of_tiers(tier("a", engine=ENGINE))
     after = of_tiers(tier("b", **workers), tier("a", engine=ENGINE, price={"prompt": 2}))
     assert restart_keys(before, after) == []
+
+
+def test_how_much_is_traced_can_change_and_what_holds_spans_cannot():
+    def traced(**tracing: Any) -> Settings:
+        return settings(tracing={"endpoint": "http://127.0.0.1:1/v1/traces", **tracing})
+
+    assert restart_keys(traced(), traced(sample=0.1)) == []
+    assert changed_keys(traced(), traced(sample=0.1)) == ["tracing"]
+    changed = traced(headers={"authorization": "marked"}, sample=0.1, content=True)
+    assert restart_keys(traced(), changed) == ["tracing.headers.authorization", "tracing.content"]

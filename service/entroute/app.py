@@ -35,6 +35,7 @@ from entroute.protocols import Clock, Strategy, Tier
 from entroute.settings import Settings
 from entroute.shared import known_names
 from entroute.strategies.parts import StrategyParts
+from entroute.telemetry.tracing import require_extra
 from entroute.tenants.keys_file import check_key_file
 from entroute.tenants.refusals import limited_by
 from entroute.verifiers import build_verifier
@@ -47,10 +48,12 @@ def check_files(settings: Settings) -> None:
 
     Raises:
         ConfigurationError: A file is wrong; the keys name a tier or strategy that does not exist;
-            the profile is of other models; the semantic cache is enabled without its extra.
+            the profile is of other models; the semantic cache is enabled without its extra, or
+            tracing without its own.
     """
     profile_of(settings)
     check_semantic(settings)
+    require_extra(settings.tracing)
     if settings.auth is not None and settings.auth.keys_file is not None:
         check_key_file(settings.auth.keys_file, known_names(settings))
 
@@ -200,6 +203,8 @@ def _application(built: _Built) -> FastAPI:
         lifespan=_lifespan(built),
         docs_url=None,
         redoc_url=None,
+        # FastAPI's own would tell of each request again, with what its body holds.
+        telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
     )
     app.state.settings, app.state.lasting = settings, lasting
     app.state.registry = lasting.metrics.registry
@@ -224,6 +229,7 @@ def _application(built: _Built) -> FastAPI:
         failed=failed,
         clock=built.parts.clock,
         drain=lasting.drain,
+        stories=None if lasting.tracing is None else lasting.tracing.stories,
     )
     return app
 

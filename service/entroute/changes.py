@@ -5,7 +5,7 @@ from typing import Any
 
 from entroute.settings import Settings
 
-_LASTING = frozenset({"redis", "cache", "auth", "feedback", "sandbox", "responses"})
+_LASTING = frozenset({"redis", "cache", "auth", "feedback", "sandbox", "responses", "tracing"})
 """What holds state, or a place where state is."""
 
 _SERVER_FOLLOWS = frozenset(
@@ -15,6 +15,10 @@ _SERVER_FOLLOWS = frozenset(
     }
 )
 """Keys of `server` that do not belong to the listener or to the processes behind it."""
+
+
+_LASTING_FOLLOWS = frozenset({"tracing.sample"})
+"""Keys of those that hold nothing: how much is traced may change in the middle of an incident."""
 
 
 def changed_keys(old: Settings, new: Settings) -> list[str]:
@@ -27,7 +31,7 @@ def restart_keys(old: Settings, new: Settings) -> list[str]:
     paths = []
     for path in _differing(old.model_dump(), new.model_dump(), ""):
         top, _, rest = path.partition(".")
-        lasts = top in _LASTING
+        lasts = top in _LASTING and path not in _LASTING_FOLLOWS
         listens = top == "server" and rest not in _SERVER_FOLLOWS
         if lasts or listens:
             paths.append(path)

@@ -1,4 +1,4 @@
-"""The command line: `entroute serve | check | sandbox | models | keys`, and offline commands."""
+"""The command line: `entroute serve | check | sandbox | models | keys | size`, offline commands."""
 
 import asyncio
 import os
@@ -28,6 +28,7 @@ from entroute.app import check_files
 from entroute.embedded.catalogue import CATALOGUE, find
 from entroute.embedded.weights import Weights, default_directory
 from entroute.errors import ConfigurationError, EntrouteError, ServerProcessFailed
+from entroute.evaluation import commands_size
 from entroute.loading import Reread, load, load_sandbox, read_key
 from entroute.processes.supervisor import answer_in_processes
 from entroute.reloading import Hangups, Source
@@ -58,6 +59,7 @@ app = typer.Typer(
 )
 models = typer.Typer(help="Weights of the embedded models.", no_args_is_help=True)
 app.add_typer(models, name="models")
+commands_size.register(app)
 app.add_typer(keys, name="keys", context_settings={"obj": lambda c: key_place(load(c, os.environ))})
 
 ConfigOption = Annotated[

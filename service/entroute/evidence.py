@@ -4,11 +4,13 @@ Times are seconds, log-probabilities natural, scores and probabilities in [0, 1]
 """
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from entroute.decisions import Decision, Estimate
 from entroute.errors import Limit
+from entroute.spans import NO_STEP, Step, Story
 from entroute.spending import Charge, Reservation, Usage
 from entroute.types import Completion, Principal
 
@@ -197,6 +199,7 @@ class Trace:
         open_parts: Parts still running: the client's reading and the spending.
         limited: The limit of its key that refused it, or None.
         reservation: What its key's limits have set aside for it, None for a key without limits.
+        story: What becomes its spans, None where it is not traced.
     """
 
     request_id: str
@@ -232,6 +235,7 @@ class Trace:
     open_parts: int = 0
     limited: str | None = None
     reservation: Reservation | None = None
+    story: Story | None = None
 
     def asked_by(self, principal: Principal) -> None:
         """Note who asks."""
@@ -244,6 +248,15 @@ class Trace:
         else:
             self.gaps_s.append(now - self.last_piece)
         self.last_piece = now
+
+    def step(self, name: str, **facts: Any) -> AbstractContextManager[Step]:
+        """Return a context in which a step is taken that a trace shows."""
+        return NO_STEP if self.story is None else self.story.step(name, **facts)
+
+    def passed(self, name: str, since: float, now: float) -> None:
+        """Note a part of the walk between two monotonic seconds, for a trace."""
+        if self.story is not None:
+            self.story.passed(name, since, now)
 
     def note_resumed(self, completions: Sequence[Completion]) -> None:
         """Note the calls that earlier runs of the prompt had made already."""

@@ -167,6 +167,7 @@ class Gateway:
         try:
             async with self._resuming(run):
                 trace.decision = await self._decide(run)
+                trace.passed("decision", now := self._parts.clock(), now)
                 for part in trace.decision.degraded:
                     trace.degrade(part)
                 strategy = self._parts.strategy(trace.decision)
@@ -197,8 +198,10 @@ class Gateway:
         if run.options.strategy is not None:
             return pinned_decision(run, usable_tiers(run)[0], parts.strategies)
         refuse_echo(run, "")  # a policy may spend on more than one answer
+        since = parts.clock()
         estimate: Estimate = await parts.estimator.estimate(run)
         trace.estimate = estimate
+        trace.passed("difficulty", since, parts.clock())
         return parts.policy.decide(run, estimate, parts.load())
 
     def _charged(self, run: Run, outcome: Outcome) -> Outcome:

@@ -14,6 +14,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
+from entroute import __version__
 from entroute.api.draining import Drain
 from entroute.api.responses.keeping import ResponseKeeper
 from entroute.cache.executions import KeptExecutions
@@ -33,6 +34,7 @@ from entroute.telemetry.metrics import Metrics
 from entroute.telemetry.redis import RedisMetrics
 from entroute.telemetry.reloads import ReloadMetrics
 from entroute.telemetry.responses import ResponseMetrics
+from entroute.telemetry.tracing import RESULTS, SpanMetrics, Tracing, built_tracing
 from entroute.tools import Tools, built_tools, rewards_of
 
 
@@ -68,6 +70,7 @@ class Lasting:
         drain: Whether the server is leaving.
         sessions: Connections to workers.
         reloads: Counts reloads.
+        tracing: Traces requests, None where they are not.
         running: The generations that answer, the current one last.
         started: Whether it has been started.
     """
@@ -78,6 +81,7 @@ class Lasting:
     cache: CacheParts | None
     responses: ResponseKeeper
     reloads: ReloadMetrics
+    tracing: Tracing | None = None
     drain: Drain = field(default_factory=Drain)
     sessions: Sessions = field(default_factory=Sessions)
     running: list[Generation] = field(default_factory=list)
@@ -88,6 +92,9 @@ class Lasting:
         if self.started:
             return
         self.started = True
+        if self.tracing is not None:
+            stack.push_async_callback(self.tracing.close)  # the last to be closed
+            self.tracing.outbox.start()
         await self.tools.start(stack)
         if self.cache is not None:
             stack.push_async_callback(self.cache.answers.close)
@@ -107,6 +114,8 @@ class Lasting:
         """
         if self.running:
             self.tools.follow(generation.settings, generation.profile)
+            if self.tracing is not None:
+                self.tracing.follow(generation.settings.tracing)
             generation.fleet.adopt(self.running[-1].fleet)
         self.running.append(generation)
 
@@ -137,9 +146,12 @@ def built_lasting(
     metrics = Metrics(CollectorRegistry())
     how = settings.responses
     keeper = ResponseKeeper(tools.shared.store, how.ttl_s, how.max_bytes, how.store)
-    recorders = _recorders(metrics, tools)
+    spans = dict.fromkeys(RESULTS, 0)
+    tracing = built_tracing(settings.tracing, spans, clock, __version__)
+    metrics.registry.register(SpanMetrics(spans))
+    recorders = (*_recorders(metrics, tools), *(() if tracing is None else (tracing,)))
     reloads = ReloadMetrics(metrics.registry)
-    lasting = Lasting(tools, metrics, recorders, cache(tools), keeper, reloads)
+    lasting = Lasting(tools, metrics, recorders, cache(tools), keeper, reloads, tracing)
     _export(lasting)
     return lasting
 
@@ -162,6 +174,7 @@ def _export(lasting: Lasting) -> None:
     metrics, tools, registry = lasting.metrics, lasting.tools, lasting.metrics.registry
     metrics.export_in_flight(lambda: sum(g.in_flight() for g in tuple(lasting.running)))
     metrics.export_draining(lambda: lasting.drain.begun)
+    metrics.export_build(__version__)
     registry.register(_Current(lasting.running))
     registry.register(FeedbackMetrics(tools.feedback))
     registry.register(RedisMetrics(tools.shared.links))

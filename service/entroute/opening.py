@@ -119,8 +119,8 @@ class Opener:
             options=ask.options,
             principal=ask.principal,
             tiers=tuple(
-                replace(t, backend=Metered(self._hedged(t, ledger), ledger, stopwatch, salt, turn))
-                for t in usable
+                replace(t, backend=Metered(b, ledger, stopwatch, salt, turn, model=t.model))
+                for t, b in ((t, self._hedged(t, ledger)) for t in usable)
             ),
             ledger=ledger,
             trace=ask.trace,

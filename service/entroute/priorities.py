@@ -1,7 +1,10 @@
-"""How urgent a call is, and whose it is: what decides who waits and who is let go under load."""
+"""How a call stands where calls wait: how urgent it is, whose, and who is told what it meets."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, Protocol
+
+from entroute.spans import NO_HEADERS, CallSpan
 
 Priority = Literal["low", "normal", "high"]
 
@@ -34,11 +37,18 @@ class Turn:
         priority: Calls of a higher one go first.
         fair: Whose call it is: callers of one priority take turns.
         watch: Is told how it waits, None for nobody.
+        span: Is told what it meets, None where it is not traced.
     """
 
     priority: Priority = "normal"
     fair: str = ""
     watch: QueueWatch | None = None
+    span: CallSpan | None = None
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """What is sent along with the call."""
+        return NO_HEADERS if self.span is None else self.span.headers
 
 
 ANYBODY = Turn()

@@ -29,6 +29,7 @@ from entroute.strategies import (
     StrategyConfig,
 )
 from entroute.strategies.cascade import CascadeConfig
+from entroute.telemetry.tracing_settings import TracingSettings
 from entroute.tenants.auth_settings import AuthSettings
 from entroute.tier_settings import EmbeddingSettings, TierSettings
 from entroute.verifiers.reward_endpoint import RewardEndpoint
@@ -182,6 +183,9 @@ class Settings(_Strict):
     )
     queue: QueueSettings = Field(default=QueueSettings(), description="Calls that wait.")
     shed: ShedSettings = Field(default=ShedSettings(), description="What load leaves out.")
+    tracing: TracingSettings | None = Field(
+        default=None, description="Spans of requests and calls; none when left out."
+    )
     auth: AuthSettings | None = Field(default=None, description="API keys; none when left out.")
     allow_fields: frozenset[str] = Field(
         default=frozenset(),

@@ -1,8 +1,10 @@
 from collections import Counter
 from dataclasses import dataclass, field
+from typing import get_args
 
 from prometheus_client import CollectorRegistry, generate_latest
 
+from entroute.backends.outliers import Reason
 from entroute.telemetry.gauges import WorkerGauges
 from tests.fakes import FakeBreakerView, FakeWorkerView
 
@@ -56,6 +58,14 @@ def test_what_spares_a_worker_is_shown_of_each() -> None:
         assert tuple(read) == values, name
     labels = {"tier": "small", "reason": "slowness"}
     assert registry.get_sample_value("entroute_ejections_total", labels) == 2
+
+
+def test_ejections_are_counted_from_nought() -> None:
+    registry = CollectorRegistry()
+    registry.register(WorkerGauges([FakePool("small", [])]))
+    for reason in get_args(Reason):
+        labels = {"tier": "small", "reason": reason}
+        assert registry.get_sample_value("entroute_ejections_total", labels) == 0
 
 
 def test_without_pools_there_are_no_series() -> None:

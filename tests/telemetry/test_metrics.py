@@ -200,3 +200,9 @@ def test_requests_in_flight_are_read_at_scrape() -> None:
     assert value(registry, "requests_in_flight") == 0
     busy[0] = 3
     assert value(registry, "requests_in_flight") == 3
+
+
+def test_the_version_is_the_label_of_a_constant() -> None:
+    registry = CollectorRegistry()
+    Metrics(registry).export_build("1.2.3")
+    assert value(registry, "build_info", version="1.2.3") == 1

@@ -218,6 +218,8 @@ def new_trace(scope: Scope, *, streamed: bool) -> Trace:
     trace = Trace(state["request_id"], endpoint, state["arrived"], streamed=streamed)
     if "principal" in state:
         trace.asked_by(state["principal"])
+    if "stories" in state and scope["path"] in _ENDPOINTS:
+        trace.story = state["stories"].open(scope["headers"])
     note_trace(scope, trace)
     return trace
 

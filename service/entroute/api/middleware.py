@@ -20,6 +20,7 @@ from entroute.errors import (
     ShuttingDown,
 )
 from entroute.protocols import Clock
+from entroute.telemetry.tracing_sampling import Stories
 
 _LOG = logging.getLogger(__name__)
 _CLOSE = (b"connection", b"close")
@@ -41,6 +42,7 @@ class Edge:
         failed: Told of every request that is answered with an error here.
         clock: Monotonic seconds.
         drain: Whether the server is leaving; then connections are closed after their answer.
+        stories: Opens what is traced, None where nothing is; at `scope["state"]["stories"]`.
     """
 
     def __init__(  # noqa: PLR0913 - what follows, and the bounds of what reaches it
@@ -53,8 +55,10 @@ class Edge:
         failed: Callable[[Scope, Exception], None],
         clock: Clock,
         drain: Drain,
+        stories: Stories | None = None,
     ) -> None:
         self._app = app
+        self._stories = stories
         self._failed = failed
         self._clock = clock
         self._max_body_bytes = max_body_bytes
@@ -72,6 +76,8 @@ class Edge:
         request_id = given if _SANE_ID.fullmatch(given) else uuid4().hex.encode()
         scope.setdefault("state", {})
         scope["state"].update(request_id=request_id.decode(), arrived=self._clock())
+        if self._stories is not None:
+            scope["state"]["stories"] = self._stories
         begun = False
         body = _Body(receive, self._max_body_bytes, self._receive_s, self._clock)
         body.whole = not _has_body(headers)

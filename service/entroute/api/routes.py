@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Annotated, Any, Protocol
 
 from fastapi import APIRouter, Body, Request
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import PlainTextResponse, Response
 
@@ -13,6 +13,7 @@ from entroute.api.openapi import ERROR_SCHEMA, answered
 from entroute.api.parsing import strict_route
 from entroute.api.schema import ChatBody, TextBody
 from entroute.opening import AUTO
+from entroute.telemetry.page import rendered
 
 _STATUSES: tuple[tuple[int | str, str], ...] = (
     (400, "The request is wrong; `param` names the field."),
@@ -107,7 +108,7 @@ MetricsPage = Callable[[CollectorRegistry], Awaitable[bytes | None]]
 
 async def own_page(registry: CollectorRegistry) -> bytes:
     """Return this process's metrics. See `MetricsPage`."""
-    return await run_in_threadpool(generate_latest, registry)
+    return await run_in_threadpool(rendered, registry)
 
 
 def ops_routes(

@@ -76,7 +76,8 @@ class EmbeddingWorker(HttpWorker):
             WorkerError, WorkerRejected, DeadlineExceeded: As `HttpWorker.posted`.
         """
         body = body_of(call, self.model, self.engine)
-        payload = await self.whole(PATH, orjson.dumps(body, default=dict), call.deadline)
+        data = orjson.dumps(body, default=dict)
+        payload = await self.whole(PATH, data, call.deadline, call.turn.headers)
         try:
             return embedded_of(payload, call)
         except (AttributeError, KeyError, TypeError, ValueError, struct.error) as error:

@@ -128,14 +128,17 @@ class Embedding:
 
     async def _one(self, number: int, call: EmbeddingCall, room: asyncio.Semaphore) -> Embedded:
         async with room:
-            spent = Spent(self._stopwatch)  # of a call cut off nothing is known
-            call = replace(call, turn=replace(call.turn, watch=spent))
+            span = self._stopwatch.span(number, "embeddings", self._tier.model, call=call)
+            spent = Spent(self._stopwatch, span=span)  # of a call cut off nothing is known
+            call = replace(call, turn=replace(call.turn, watch=spent, span=span))
             try:
                 with self._stopwatch:
                     embedded = await self._tier.pool.embed(call)
-                spent.usage = embedded.usage
-            except NobodyAsked:
-                spent.unsent = True
+                spent.answered(embedded, embedded.usage)
+                spent.ended()
+            except BaseException as error:
+                spent.unsent = spent.unsent or isinstance(error, NobodyAsked)
+                spent.ended(error)
                 raise
             finally:
                 if not spent.unsent:

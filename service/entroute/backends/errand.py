@@ -63,12 +63,16 @@ class Errand(Generic[W]):
         """Note which worker it is put on, for calls that race it."""
         if self.call is not None and self.call.placement is not None:
             self.call.placement.asked[self.call.id] = member.url
+        if self.turn.span is not None:
+            self.turn.span.asked(member.url, member.worker.engine)
 
     def failed(self, member: Member[W], error: Exception) -> None:
         """Note that an attempt failed."""
         self.tried.append(member)
         self.attempts += 1
         self.failure = error
+        if self.turn.span is not None:
+            self.turn.span.failed(error)
 
     def goes_back_to(self, member: Member[W]) -> None:
         """Note that a worker which failed it is asked once more, as no other is left."""

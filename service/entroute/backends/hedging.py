@@ -162,12 +162,15 @@ class Hedged:
             self._ledger.release(twin)
             hedges["budget"] += 1
             return None
-        return replace(twin, turn=replace(twin.turn, watch=None))  # it waits in no queue
+        span = None if call.turn.span is None else call.turn.span.twin(twin.id)
+        return replace(twin, turn=replace(twin.turn, watch=None, span=span))  # it never waits
 
     def _settle(self, first: _Racer[A], twin: _Racer[A], won: _Racer[A] | None) -> None:
         """Charge whichever lost; the winner's usage is the first call's to whoever gave it."""
         result = "won" if won is twin else "no_worker" if twin.unasked else "lost"
         self._hedging.retrying.hedges[result] += 1
+        if first.call.turn.span is not None:
+            first.call.turn.span.raced(won=won is twin)
         if twin.unasked:
             self._ledger.release(twin.call)
             return

@@ -24,9 +24,12 @@ from entroute.errors import (
     WorkerUnavailable,
 )
 from entroute.protocols import Clock
+from entroute.spans import NO_HEADERS
 
 DEADLINE_HEADER = "x-entroute-budget"
 """Tells a worker the time left, as a client tells it to us: the next one may be a gateway too."""
+
+Headers = Mapping[str, str]
 
 _BUSY = frozenset({408, 429})
 _MISCONFIGURED = frozenset({401, 403, 404, 405})
@@ -108,7 +111,7 @@ class HttpWorker:
 
     @asynccontextmanager
     async def posted(
-        self, path: str, body: bytes, deadline: float, phase: Phase
+        self, path: str, body: bytes, deadline: float, phase: Phase, headers: Headers = NO_HEADERS
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         """Send a body; leaving early closes the connection, which cancels the call upstream.
 
@@ -117,6 +120,7 @@ class HttpWorker:
             body: JSON.
             deadline: Monotonic seconds.
             phase: Whose limit the wait for the head of the answer has.
+            headers: Sent along.
 
         Raises:
             WorkerError: The server cannot be reached, failed, or breaks off while it is read.
@@ -128,7 +132,8 @@ class HttpWorker:
         self.in_flight += 1
         response = None
         try:
-            response = await self._before(until, phase, deadline, self._post(path, body, deadline))
+            sent = self._post(path, body, deadline, headers)
+            response = await self._before(until, phase, deadline, sent)
             if response.status != 200:  # noqa: PLR2004 - the one good status
                 await self._refuse(response, deadline)
             yield response
@@ -148,10 +153,12 @@ class HttpWorker:
             if response is not None:
                 response.release()
 
-    async def whole(self, path: str, body: bytes, deadline: float) -> Mapping[str, Any]:
+    async def whole(
+        self, path: str, body: bytes, deadline: float, headers: Headers = NO_HEADERS
+    ) -> Mapping[str, Any]:
         """Send a body and return the answer's object; raises as `posted`."""
         started = self._clock()
-        async with self.posted(path, body, deadline, "total") as response:
+        async with self.posted(path, body, deadline, "total", headers) as response:
             until = self._total(deadline, started)
             read = self._read(response, MOST_ANSWER_BYTES)
             data, whole = await self._before(until, "total", deadline, read)
@@ -159,19 +166,21 @@ class HttpWorker:
                 raise WorkerProtocolError(self.url, f"answered over {MOST_ANSWER_BYTES} bytes")
             return self._json(data)
 
-    async def _post(self, path: str, body: bytes, deadline: float) -> aiohttp.ClientResponse:
+    async def _post(
+        self, path: str, body: bytes, deadline: float, extra: Headers
+    ) -> aiohttp.ClientResponse:
         """Send the body, again if a kept connection turns out to have been closed meanwhile."""
-        url = self.url + path
+        url, left = self.url + path, time_left(deadline - self._clock())
+        headers = {**self.headers, **extra, DEADLINE_HEADER: left}
         try:
-            return await self._sent(url, body, deadline)
+            return await self._sent(url, body, headers)
         except aiohttp.ClientConnectionError as error:
             if not _was_stale(error):
                 raise
-            return await self._sent(url, body, deadline)
+            return await self._sent(url, body, headers)
 
-    async def _sent(self, url: str, body: bytes, deadline: float) -> aiohttp.ClientResponse:
+    async def _sent(self, url: str, body: bytes, headers: Headers) -> aiohttp.ClientResponse:
         """Send the body to this address and no other: it is a client's, and so is the key ours."""
-        headers = {**self.headers, DEADLINE_HEADER: time_left(deadline - self._clock())}
         return await self._session.post(url, data=body, headers=headers, allow_redirects=False)
 
     async def _before(self, when: float, phase: Phase, deadline: float, awaitable: Any) -> Any:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import aclosing, contextmanager
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from entroute.backends.pool import NobodyAsked
 from entroute.calls import CallStream, spent_with
@@ -11,6 +12,7 @@ from entroute.evidence import Trace
 from entroute.ledger import Ledger
 from entroute.priorities import ANYBODY, Turn
 from entroute.protocols import Backend, Clock
+from entroute.spans import CallSpan
 from entroute.spending import Usage
 from entroute.types import Call, Completion, Delta
 
@@ -53,6 +55,15 @@ class Stopwatch:
         self._queued -= 1
         self._trace.waits.append((tier, seconds))
 
+    def span(self, number: int, operation: str, model: str, **facts: Any) -> CallSpan | None:
+        """Begin the span of a call, None where the request is not traced."""
+        story = self._trace.story
+        if story is None:
+            return None
+        span = story.call(number, operation, model)
+        span.note(**facts)
+        return span
+
     def _count(self) -> None:
         """Add up the time since the last change."""
         now = self._clock()
@@ -71,11 +82,24 @@ class Spent:
         stopwatch: Told of its time in queues.
         usage: What it has spent.
         unsent: Whether it waits in a queue and no worker has been asked yet.
+        span: Shows it in a trace, None where there is none.
     """
 
     stopwatch: Stopwatch
     usage: Usage = field(default_factory=lambda: Usage(calls=1, partial_calls=1))
     unsent: bool = False
+    span: CallSpan | None = None
+
+    def answered(self, answer: Any, usage: Usage) -> None:
+        """Note the whole answer of a worker."""
+        self.usage = usage
+        if self.span is not None:
+            self.span.note(answer=answer)
+
+    def ended(self, error: BaseException | None = None) -> None:
+        """Note that it has ended, and how where it failed or was cancelled."""
+        if self.span is not None:
+            self.span.ended(error)
 
     def waits(self, *, sent: bool) -> None:
         """Note that it begins to wait. See `QueueWatch`."""
@@ -97,16 +121,20 @@ class Metered:
         stopwatch: Shared by all backends of the request.
         salt: Keeps the tenant's prefix caches apart from others', "" for none.
         turn: How urgent its calls are, and whose.
+        model: What its workers serve, as traces name it.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - the last is keyword-only
         self,
         backend: Backend,
         ledger: Ledger,
         stopwatch: Stopwatch,
         salt: str = "",
         turn: Turn = ANYBODY,
+        *,
+        model: str = "",
     ) -> None:
+        self._model = model
         self._turn = turn
         self._backend = backend
         self._salt = salt
@@ -122,10 +150,10 @@ class Metered:
         kept = self._ledger.taken(call)
         if kept is not None:
             return kept
-        with self._charged(call) as spent:
+        with self._charged(call, streamed=False) as spent:
             with self._stopwatch:
                 completion = await self._backend.complete(self._placed(call, spent))
-            spent.usage = completion.usage
+            spent.answered(completion, completion.usage)
         self._ledger.answered(call, completion)
         return completion
 
@@ -142,7 +170,7 @@ class Metered:
                 yield delta
             yield completion
             return
-        with self._charged(call) as spent:
+        with self._charged(call, streamed=True) as spent:
             async with aclosing(self._backend.stream(self._placed(call, spent))) as pieces:
                 while True:
                     with self._stopwatch:
@@ -153,6 +181,7 @@ class Metered:
                     self._ledger.note(call, spent.usage)
                     if isinstance(piece, Completion):
                         completion = piece
+                        spent.answered(piece, piece.usage)
                     else:
                         yield piece
         if completion is not None:
@@ -161,18 +190,23 @@ class Metered:
 
     def _placed(self, call: Call, spent: Spent) -> Call:
         """Return a call as the backend is to know it: whose it is, and how urgent."""
-        return replace(call, salt=self._salt, turn=replace(self._turn, watch=spent))
+        turn = replace(self._turn, watch=spent, span=spent.span)
+        return replace(call, salt=self._salt, turn=turn)
 
     @contextmanager
-    def _charged(self, call: Call) -> Iterator[Spent]:
+    def _charged(self, call: Call, *, streamed: bool) -> Iterator[Spent]:
         """Settle a call when the block ends, however it does; what nobody was asked is no call."""
-        spent = Spent(self._stopwatch)
+        operation = "chat" if call.request.prompt is None else "text_completion"
+        facts = {"call": call, "streamed": streamed}
+        span = self._stopwatch.span(call.id, operation, self._model, **facts)
+        spent = Spent(self._stopwatch, span=span)
         try:
             yield spent
         except NobodyAsked:
             self._ledger.release(call)
             raise
         except BaseException as error:
+            spent.ended(error)
             if spent.unsent:
                 self._ledger.release(call)
                 raise
@@ -180,6 +214,7 @@ class Metered:
                 self._ledger.mark(call, "discarded")
             self._ledger.commit(call, spent.usage)
             raise
+        spent.ended()
         self._ledger.commit(call, spent.usage)
 
 

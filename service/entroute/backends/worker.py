@@ -31,7 +31,7 @@ class Worker(HttpWorker):
         """Answer at once. See `Backend.complete`."""
         started = self._clock()
         payload = await self.whole(
-            wire.path_of(call), self._body(call, stream=False), call.deadline
+            wire.path_of(call), self._body(call, stream=False), call.deadline, call.turn.headers
         )
         try:
             completion = wire.completion_of(payload, call)
@@ -47,7 +47,8 @@ class Worker(HttpWorker):
         fold = wire.Fold(call, self.tier)
         ttft = None
         path, body = wire.path_of(call), self._body(call, stream=True)
-        async with self.posted(path, body, call.deadline, "first_token") as response:
+        headers = call.turn.headers
+        async with self.posted(path, body, call.deadline, "first_token", headers) as response:
             if "event-stream" not in response.content_type:
                 raise WorkerProtocolError(self.url, f"answered a stream as {response.content_type}")
             async with aclosing(self._chunks(response, call, started)) as chunks:

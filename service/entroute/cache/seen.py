@@ -13,6 +13,7 @@ from entroute.cache.making import Asked, Making
 from entroute.cache.parts import CacheParts
 from entroute.cache.singleflight import Flights
 from entroute.errors import BudgetExhausted, DeadlineExceeded
+from entroute.evidence import Outcome
 from entroute.protocols import Clock, OutcomeStream
 
 
@@ -48,7 +49,7 @@ class Seen:
         else:
             asked.trace.cache = "miss"
             making = Making(parts, self._key(parts, asked), asked, self._clock)
-            stored = await making.found() if reads(asked.options) else None
+            stored = await self._found(making) if reads(asked.options) else None
             if stored is not None:
                 yield stored
                 return
@@ -60,6 +61,12 @@ class Seen:
     async def close(self) -> None:
         """Cancel the answers that are being made for several clients."""
         await self._flights.close()
+
+    async def _found(self, making: Making) -> Outcome | None:
+        since = self._clock()
+        stored = await making.found()
+        making.asked.trace.passed("cache", since, self._clock())
+        return stored
 
     def _key(self, parts: CacheParts, asked: Asked) -> str:
         return cache_key(

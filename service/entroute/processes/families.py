@@ -9,6 +9,8 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import Metric
 from prometheus_client.registry import Collector
 
+from entroute.telemetry.page import give_way
+
 Series = tuple[str, tuple[tuple[str, str], ...]]
 """A sample's name and its labels, sorted."""
 
@@ -38,14 +40,14 @@ Families = Mapping[str, Family]
 
 
 def read(registry: Collector) -> dict[str, Family]:
-    """Return what a registry holds now; may be called beside the thread that counts.
+    """Return what a registry holds now; may run beside the thread that counts and yields to it.
 
     Raises:
         RuntimeError: What is counted changed again and again while it was read.
     """
     for _ in range(_TRIES):
         try:
-            return {metric.name: _family(metric) for metric in registry.collect()}
+            return dict(map(_named, registry.collect()))
         except RuntimeError:  # a label's first sample came while its family was read
             continue
     raise RuntimeError("the metrics change too fast to be read")
@@ -94,6 +96,12 @@ class _Fixed(Collector):
             for (sample, labels), value in family.series.items():
                 metric.add_sample(sample, dict(labels), float(value))
             yield metric
+
+
+def _named(metric: Metric) -> tuple[str, Family]:
+    family = _family(metric)
+    give_way()
+    return metric.name, family
 
 
 def _family(metric: Metric) -> Family:

@@ -43,6 +43,8 @@ GAUGES: Mapping[str, Rule] = {
     # Copies of one thing: the oldest copy, and the process that lags behind.
     "entroute_keys": Rule.MAX,
     "entroute_keys_age_seconds": Rule.MAX,
+    # A constant 1, of the one version that all processes run.
+    "entroute_build_info": Rule.MAX,
     # All processes learn the same labels from Redis, so they agree but for the last seconds.
     "entroute_feedback_window_labels": Rule.MAX,
     "entroute_calibration_brier": Rule.MAX,

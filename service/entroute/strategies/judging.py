@@ -57,7 +57,8 @@ async def verdicts_of(
     ledger, refusals, late = run.ledger, run.ledger.refusals, False
     try:
         async with until_deadline(run):
-            verdicts = await verifier.score(request or run.request, candidates)
+            with run.trace.step("verify", verifier=verifier.name, candidates=len(candidates)):
+                verdicts = await verifier.score(request or run.request, candidates)
     except TimeoutError:
         late = True
         verdicts = verifier.so_far(candidates) if isinstance(verifier, OneByOne) else ()

@@ -87,7 +87,9 @@ async def printed(run: Run, sandbox: Sandbox, text: str, *, wall_s: float) -> Pr
     try:
         async with until_deadline(run):
             repeat = Repeat.of(run.principal.tenant, run.options.cache)
-            execution = await sandbox.run(code, wall_s=wall_left(run, wall_s), repeat=repeat)
+            with run.trace.step("sandbox") as step:
+                execution = await sandbox.run(code, wall_s=wall_left(run, wall_s), repeat=repeat)
+                step.note(status=execution.status)
     except SandboxUnavailable:
         run.trace.degrade("sandbox")
         return Printed(None, "the program could not be run", lost=True)

@@ -135,11 +135,11 @@ class Trial:
         try:
             async with until_deadline(self.run):
                 wall_s = wall_left(self.run, self.wall_s)
-                execution = await self.sandbox.run(
-                    self._source(code, checks),
-                    wall_s=wall_s,
-                    repeat=Repeat.of(self.run.principal.tenant, self.run.options.cache, self.mark),
-                )
+                with self.run.trace.step("sandbox") as step:
+                    execution = await self.sandbox.run(
+                        self._source(code, checks), wall_s=wall_s, repeat=self._repeat()
+                    )
+                    step.note(status=execution.status)
         except SandboxUnavailable:
             self.run.trace.degrade("sandbox")
             return Tried(loaded=False, reason="the program could not be run", lost=True)
@@ -158,6 +158,9 @@ class Trial:
         )
         behaviour = tuple(shown + missing)
         return Tried(True, passed, len(checks), behaviour, reason + ending)
+
+    def _repeat(self) -> Repeat | None:
+        return Repeat.of(self.run.principal.tenant, self.run.options.cache, self.mark)
 
     def _source(self, code: str, checks: list[str]) -> str:
         facts = {

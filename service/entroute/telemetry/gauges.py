@@ -100,6 +100,10 @@ _GAUGES: Mapping[str, tuple[str, Callable[[MemberView], float]]] = {
 }
 
 
+_EJECTIONS = dict.fromkeys(("failures", "slowness"), 0)
+"""Exported from the start: a rate does not see the burst with which a counter begins."""
+
+
 class WorkerGauges(Collector):
     """Exports what is known of workers and how attempts at them ended.
 
@@ -133,7 +137,7 @@ class WorkerGauges(Collector):
         for pool in self._pools:
             for member in pool.members:
                 opened.add_metric((pool.tier, member.name), member.breaker.opened)
-            for reason, count in pool.ejections.items():
+            for reason, count in {**_EJECTIONS, **pool.ejections}.items():
                 ejections.add_metric((pool.tier, reason), count)
             for outcome, count in pool.attempts_by_outcome.items():
                 attempts.add_metric((pool.tier, outcome), count)

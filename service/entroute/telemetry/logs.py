@@ -100,6 +100,8 @@ def line_of(trace: Trace) -> dict[str, Any]:
         "overhead_ms": _ms(trace.overhead_s(end)),
         "ttft_ms": None if trace.ttft_s is None else _ms(trace.ttft_s),
     }
+    if trace.story is not None:
+        line |= trace.story.ids
     if trace.estimate is not None:
         line["difficulty"] = trace.estimate.difficulty
     if trace.decision is not None:

@@ -116,6 +116,11 @@ class Metrics:
         name, text = "entroute_draining", "Whether the server has been asked to stop: 1, else 0."
         Gauge(name, text, registry=self.registry).set_function(lambda: float(read()))
 
+    def export_build(self, version: str) -> None:
+        """Export which version runs, as the label of a constant 1."""
+        name, text = "entroute_build_info", "Which version runs: a constant 1."
+        Gauge(name, text, ("version",), registry=self.registry).labels(version).set(1)
+
     def record(self, trace: Trace) -> None:
         """Write one finished trace."""
         strategy, tier = _names(trace)

@@ -7,7 +7,8 @@ from typing import Protocol
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-_KINDS = ("samples", "optional", "displaced", "full", "timeout")
+KINDS = ("samples", "optional", "displaced", "full", "timeout")
+"""What `shed_total` tells apart."""
 
 
 class QueueView(Protocol):
@@ -74,6 +75,6 @@ class QueueMetrics(Collector):
             "that gave way or came too late, calls that found the queue full.",
             labels=("kind",),
         )
-        for kind in _KINDS:
+        for kind in KINDS:
             shed.add_metric((kind,), counts[kind])
         yield from (depth, shed)

@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from entroute.addresses import BearerKey, HttpUrl
 from entroute.bodies import AS_IT_IS, Concealing, read_body
+from entroute.spans import NO_HEADERS
 from entroute.types import ChatRequest
 from entroute.verifiers.judging import quoted
 
@@ -80,11 +81,16 @@ class RewardClient:
         self._client = client
 
     async def scores(
-        self, request: ChatRequest, answers: Sequence[str], limit_s: float
+        self,
+        request: ChatRequest,
+        answers: Sequence[str],
+        limit_s: float,
+        extra: Mapping[str, str] = NO_HEADERS,
     ) -> tuple[float, ...]:
         """Return one score an answer, in [0, 1], higher is better, same order.
 
-        Waits for `limit_s` seconds at most, fewer if the endpoint's own timeout is shorter.
+        Waits for `limit_s` seconds at most, fewer if the endpoint's own timeout is shorter. `extra`
+        are headers that are sent along.
 
         Raises:
             ValueError: The endpoint is dead, too slow or answers nonsense; the words say what.
@@ -92,7 +98,8 @@ class RewardClient:
         limit = max(0.0, min(limit_s, self._endpoint.timeout_s))
         try:
             async with asyncio.timeout(limit):
-                raw = await self._raw(request, [self._stepped(answer) for answer in answers])
+                said = [self._stepped(answer) for answer in answers]
+                raw = await self._raw(request, said, extra)
         except TimeoutError as error:
             raise ValueError(f"no answer within {limit:g} s") from error
         except (httpx.HTTPError, httpx.InvalidURL) as error:
@@ -101,30 +108,34 @@ class RewardClient:
             raise ValueError(f"{len(raw)} scores for {len(answers)} answers")
         return tuple(self._scaled(value) for value in raw)
 
-    async def _raw(self, request: ChatRequest, answers: Sequence[str]) -> list[float]:
+    async def _raw(
+        self, request: ChatRequest, answers: Sequence[str], extra: Mapping[str, str]
+    ) -> list[float]:
         if self._endpoint.format == "plain":
-            body = await self._post({"prompt": request.text, "answers": list(answers)})
+            body = await self._post({"prompt": request.text, "answers": list(answers)}, extra)
             return [_number(score) for score in _list(body.get("scores"))]
         if self._endpoint.url.endswith("/score"):
-            body = await self._post({"text_1": request.text, "text_2": list(answers)})
+            body = await self._post({"text_1": request.text, "text_2": list(answers)}, extra)
             return [_number(entry.get("score")) for entry in _entries(body)]
         async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(self._pooled(request, answer)) for answer in answers]
+            tasks = [group.create_task(self._pooled(request, answer, extra)) for answer in answers]
         return [_either(task.result()) for task in tasks]
 
-    async def _pooled(self, request: ChatRequest, answer: str) -> float | Exception:
+    async def _pooled(
+        self, request: ChatRequest, answer: str, extra: Mapping[str, str]
+    ) -> float | Exception:
         """Return one conversation's reward, or what went wrong: a group would wrap it."""
         turns = request.messages or ({"role": "user", "content": request.text},)
         messages = [*turns, {"role": "assistant", "content": answer}]
         try:
-            (entry,) = _entries(await self._post({"messages": messages}))
+            (entry,) = _entries(await self._post({"messages": messages}, extra))
             return _pooled_value(entry.get("data"))
         except (httpx.HTTPError, ValueError) as error:
             return error
 
-    async def _post(self, body: Mapping[str, Any]) -> Mapping[str, Any]:
+    async def _post(self, body: Mapping[str, Any], extra: Mapping[str, str]) -> Mapping[str, Any]:
         facts: dict[str, Any] = dict(body)
-        headers = dict(AS_IT_IS)
+        headers = {**AS_IT_IS, **extra}
         if self._endpoint.format == "vllm":
             facts["use_activation"] = self._endpoint.scale == "unit"
             facts |= {"model": self._endpoint.model} if self._endpoint.model else {}
