@@ -29,10 +29,13 @@ class Container:
 
     def signal(self, number: signal.Signals) -> None:
         """Send a signal to its PID 1."""
-        pid = self.process.pid
-        children = Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii").split()
-        for child in children:
-            os.kill(int(child), number)
+        for child in _children(self.process.pid):
+            os.kill(child, number)
+
+    def dead(self) -> list[int]:
+        """Return processes that have ended and that its PID 1 has not collected."""
+        inside = [child for first in _children(self.process.pid) for child in _children(first)]
+        return [child for child in inside if _state(child) == "Z"]
 
     def told(self) -> str:
         """Return what it has written so far."""
@@ -49,6 +52,19 @@ class Container:
             if self.process.poll() is not None or time.monotonic() > give_up:
                 raise AssertionError(f"the container did not say {text!r}:\n{self.told()}")
             time.sleep(_POLL_S)
+
+
+def _children(pid: int) -> list[int]:
+    path = Path(f"/proc/{pid}/task/{pid}/children")
+    return [int(child) for child in path.read_text(encoding="ascii").split()]
+
+
+def _state(pid: int) -> str:
+    """Return a process's state by the kernel's letter, "" where it is gone."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0]
+    except FileNotFoundError:
+        return ""
 
 
 def command(image: Image, configuration: Path, words: list[str]) -> list[str]:

@@ -163,6 +163,7 @@ def test_the_executor_is_relaxed_by_its_seccomp_profile_alone(tools: Tools) -> N
     }
     assert "hostUsers" not in inside
     assert inside["automountServiceAccountToken"] is False
+    assert inside["shareProcessNamespace"] is True  # somebody collects what killed sandboxes leave
     armour = {"appArmor": {"type": "Localhost", "localhostProfile": "entroute-sandbox"}}
     more = but({"sandbox": {**armour, "hostUsers": False}}, but(values))
     inside = named(rendered(tools.helm3, more), "Deployment", "entroute-sandbox")["spec"][

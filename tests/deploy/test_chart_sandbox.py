@@ -48,20 +48,21 @@ def container(folder: Path, command: Sequence[str]) -> list[str]:
 
     Read-only, no capabilities, no new privileges, the chart's user. It needs root to begin with.
     """
-    home = Path.home()
+    hidden = (Path(TEMPORARY), Path.home())
     return [
-        find_bwrap(None), "--dev-bind", "/", "/", "--remount-ro", "/", "--tmpfs", TEMPORARY,
-        "--tmpfs", str(home), *_shown(home), "--ro-bind", str(folder), TOLD, "--chdir", "/",
+        find_bwrap(None), "--dev-bind", "/", "/", "--remount-ro", "/",
+        *(word for path in hidden for word in ("--tmpfs", str(path), *_shown(path))),
+        "--ro-bind", str(folder), TOLD, "--chdir", "/",
         "setpriv", "--reuid", "10001", "--regid", "10001", "--clear-groups", "--no-new-privs",
         "--bounding-set=-all", "--inh-caps=-all", *command,
     ]  # fmt: skip
 
 
-def _shown(home: Path) -> Iterator[str]:
-    """Yield what shows the interpreter and this project where they lie in a home folder."""
+def _shown(hidden: Path) -> Iterator[str]:
+    """Yield what shows the interpreter and this project where they lie in a hidden folder."""
     for path in (Path(sys.base_prefix), Path(sys.prefix), ROOT):
-        if path.is_relative_to(home):
-            between = [parent for parent in path.parents if parent.is_relative_to(home)]
+        if path.is_relative_to(hidden):
+            between = [parent for parent in path.parents if parent.is_relative_to(hidden)]
             for parent in reversed(between[:-1]):
                 yield from ("--dir", str(parent))
             yield from ("--ro-bind", str(path), str(path))

@@ -4,6 +4,7 @@ import json
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -171,14 +172,19 @@ def test_a_program_runs_in_the_sandbox_image(sandbox: Image, tmp_path: Path) -> 
     words = [*sandbox.config["Cmd"], "--port", str(port)]
     with running(sandbox, etc, words, log) as container:
         container.wait_for("Application startup complete")
-        answer = httpx.post(
-            f"http://127.0.0.1:{port}/run",
-            json={"source": "print(6 * 7)"},
-            headers={"authorization": f"Bearer {'k' * 32}"},
-            timeout=60,
-            trust_env=False,
-        )
-        assert answer.json()["stdout"] == "42\n"
+        for source in ("print(6 * 7)", "while True: pass") * 2:
+            answer = httpx.post(
+                f"http://127.0.0.1:{port}/run",
+                json={"source": source, "wall_s": 1.0},
+                headers={"authorization": f"Bearer {'k' * 32}"},
+                timeout=60,
+                trust_env=False,
+            )
+            assert answer.json()["stdout"] == ("42\n" if "print" in source else "")
+        give_up = time.monotonic() + 20
+        while container.dead():  # PID 1 collects what it started and what was left to it
+            assert time.monotonic() < give_up
+            time.sleep(0.05)
         container.signal(signal.SIGTERM)
         assert container.process.wait(60) == 0
 

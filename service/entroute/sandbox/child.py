@@ -5,6 +5,7 @@ import contextlib
 import json
 import os
 import secrets
+import signal
 from asyncio.subprocess import Process
 from dataclasses import dataclass, field
 
@@ -74,10 +75,13 @@ class Child:
         return self.process.returncode is None
 
     def kill(self) -> None:
-        """End all its processes at once: the kernel kills them with their `bwrap`."""
+        """End all its processes at once: the kernel kills them with their `bwrap`.
+
+        One that is still starting has a process that nothing ties to it yet, but for its group.
+        """
         if self.alive:
             with contextlib.suppress(ProcessLookupError):
-                self.process.kill()
+                os.killpg(self.process.pid, signal.SIGKILL)
 
     @property
     def entries(self) -> int:
@@ -98,7 +102,18 @@ class Child:
             _drain(self.process.stdout), _drain(self.process.stderr)
         )
         await self.process.wait()
+        await self._collected()
         return complaint.decode(errors="replace").strip()
+
+    async def _collected(self) -> None:
+        """Take note of the death of the program's first process where nobody else does.
+
+        It is left to PID 1, which in a container is this server, and would stay a zombie.
+        """
+        pid = self.namespaces.get("child-pid")
+        if pid is not None and os.getpid() == 1:
+            with contextlib.suppress(ChildProcessError):
+                await asyncio.to_thread(os.waitpid, pid, 0)
 
     async def execute(self, job: Job, limits: Limits, clock: Clock) -> Execution:
         """Run a program; leave nothing running, whether it returns or is cancelled.

@@ -68,7 +68,7 @@ class Spawner:
                 command = sandbox_command(self.bwrap, self.interpreter, self.limits, passed)
                 process = await asyncio.create_subprocess_exec(
                     *command, stdin=PIPE, stdout=PIPE, stderr=PIPE, env={}, cwd="/",
-                    pass_fds=(syscalls, info, theirs),
+                    pass_fds=(syscalls, info, theirs), start_new_session=True,
                 )  # fmt: skip
         except OSError as error:
             channel.close()
