@@ -192,3 +192,17 @@ def client_of(url: str, http: httpx.AsyncClient, key: str = "unused") -> Client:
     transport: Any = http  # the SDK's annotations name its own copy of httpx
     sdk = AsyncOpenAI(base_url=f"{url}/v1", api_key=key, max_retries=0, http_client=transport)
     return Client(url, http, sdk)
+
+
+@pytest_asyncio.fixture(**{**SESSION, "scope": "module"})
+async def second_process() -> AsyncIterator[FakeWorker]:
+    async with fake_worker(model="qwen-small") as second:
+        yield second
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def second(second_process: FakeWorker) -> FakeWorker:
+    """Another worker of the small tier, as if it was just started."""
+    await second_process.script(**UNSCRIPTED)
+    await second_process.forget()
+    return second_process

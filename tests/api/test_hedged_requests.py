@@ -9,31 +9,17 @@ import httpx
 import pytest
 import pytest_asyncio
 
-from loadtest.spawn import FakeWorker, fake_worker
-from tests.api.conftest import SESSION, Client, Serve, Workers, base_settings, client_of
+from loadtest.spawn import FakeWorker
+from tests.api.conftest import Client, Serve, Workers, base_settings, client_of
 from tests.api.ways import idle
 from tests.gateway_process import serving
 from tests.openai_wire import read_events
-from tests.workers import UNSCRIPTED, running
+from tests.workers import running
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 streamed = pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
 HEDGED: dict[str, Any] = {"retries": {"hedge_after_ms": 100}}
-
-
-@pytest_asyncio.fixture(**{**SESSION, "scope": "module"})
-async def second_process() -> AsyncIterator[FakeWorker]:
-    async with fake_worker(model="qwen-small") as second:
-        yield second
-
-
-@pytest_asyncio.fixture(loop_scope="session")
-async def second(second_process: FakeWorker) -> FakeWorker:
-    """Another worker of the small tier, as if it was just started."""
-    await second_process.script(**UNSCRIPTED)
-    await second_process.forget()
-    return second_process
 
 
 def a_tier(*workers: FakeWorker) -> list[dict[str, Any]]:

@@ -8,16 +8,14 @@ from typing import Any
 
 import httpx
 import pytest
-import pytest_asyncio
 from aiohttp import web
 
 from entroute.embedded.engine import free_port
 from loadtest.spawn import FakeWorker, fake_worker
-from tests.api.conftest import SESSION, Serve, Workers, eventually
+from tests.api.conftest import Serve, Workers, eventually
 from tests.collector import Collector, Span, by_operation, collecting
 from tests.keys import write_key_file
 from tests.openai_wire import read_events
-from tests.workers import UNSCRIPTED
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -29,20 +27,6 @@ SLOW: dict[str, Any] = {"tokens": 2000, "tokens_per_second": 50}
 def collector() -> Iterator[Collector]:
     with collecting() as running:
         yield running
-
-
-@pytest_asyncio.fixture(**{**SESSION, "scope": "module"})
-async def second_process() -> AsyncIterator[FakeWorker]:
-    async with fake_worker(model="qwen-small") as second:
-        yield second
-
-
-@pytest_asyncio.fixture(loop_scope="session")
-async def second(second_process: FakeWorker) -> FakeWorker:
-    """Another worker of the small tier, as if it was just started."""
-    await second_process.script(**UNSCRIPTED)
-    await second_process.forget()
-    return second_process
 
 
 def small_on(*urls: str) -> list[dict[str, Any]]:
