@@ -102,9 +102,8 @@ def overhead() -> Section:
     audits = rate(ours("decisions_total", 'basis="audit"'))
     own_time = hot(
         "The gateway's own time",
-        "Requests by the time that the gateway itself took, waiting for workers and clients "
-        "excluded: estimating, deciding, looking up, counting votes, and running programs in "
-        "the sandbox, which is the upper band.",
+        "Requests by the time that the gateway itself took, waiting for workers, programs, "
+        "reward models and clients excluded: estimating, deciding, looking up, counting votes.",
         SECONDS,
         Query(rate(own, "le"), "{{le}}"),
         Look(empty="no requests"),

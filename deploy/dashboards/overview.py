@@ -162,9 +162,8 @@ def _latency() -> Section:
     )
     own_time = lines(
         "The gateway's own time",
-        "What the gateway adds, waiting for workers and clients excluded. Some milliseconds "
-        "are normal, tens mean a starved CPU: add replicas. Sandboxed programs count, too, and "
-        "take longer.",
+        "What the gateway adds, waiting for workers, programs, reward models and clients "
+        "excluded. Some milliseconds are normal, tens mean a starved CPU: add replicas.",
         SECONDS,
         *(Query(quantile(q, ours("overhead_seconds_bucket")), f"p{q * 100:g}") for q in USUAL),
         look=QUIET,

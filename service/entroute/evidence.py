@@ -3,8 +3,8 @@
 Times are seconds, log-probabilities natural, scores and probabilities in [0, 1].
 """
 
-from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -188,7 +188,7 @@ class Trace:
         result: How it ended for the client; running until then.
         error: Name of the error that ended the request, or None.
         exhausted: The budget limit that cut the request short, or None.
-        upstream_s: Seconds in which at least one upstream call was awaited.
+        upstream_s: Seconds in which at least one upstream call, program or reward was awaited.
         queued_s: Seconds in which all upstream calls that were awaited waited in a tier's queue.
         waits: Every wait in a queue: the tier, and seconds.
         client_s: Seconds spent waiting for the client to read a stream.
@@ -200,6 +200,7 @@ class Trace:
         limited: The limit of its key that refused it, or None.
         reservation: What its key's limits have set aside for it, None for a key without limits.
         story: What becomes its spans, None where it is not traced.
+        awaiting: The time in it is added to `upstream_s`; may be entered while it is entered.
     """
 
     request_id: str
@@ -236,6 +237,7 @@ class Trace:
     limited: str | None = None
     reservation: Reservation | None = None
     story: Story | None = None
+    awaiting: AbstractContextManager[None] = field(default_factory=nullcontext)
 
     def asked_by(self, principal: Principal) -> None:
         """Note who asks."""
@@ -252,6 +254,12 @@ class Trace:
     def step(self, name: str, **facts: Any) -> AbstractContextManager[Step]:
         """Return a context in which a step is taken that a trace shows."""
         return NO_STEP if self.story is None else self.story.step(name, **facts)
+
+    @contextmanager
+    def outside(self, name: str, **facts: Any) -> Iterator[Step]:
+        """Return a step in which a sandbox or another server is awaited: not the gateway's time."""
+        with self.awaiting, self.step(name, **facts) as step:
+            yield step
 
     def passed(self, name: str, since: float, now: float) -> None:
         """Note a part of the walk between two monotonic seconds, for a trace."""

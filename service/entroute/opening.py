@@ -110,7 +110,7 @@ class Opener:
             )
         prices = {tier.name: tier.price for tier in tiers}
         ledger = Ledger(self._budget(ask), prices, self._clock, self._shed(ask))
-        stopwatch = Stopwatch(ask.trace, self._clock)
+        stopwatch = ask.trace.awaiting = Stopwatch(ask.trace, self._clock)
         salt = self._salt(ask.principal.tenant)
         turn = Turn(ask.priority, ask.principal.tenant)
         option = ask.options.verifier

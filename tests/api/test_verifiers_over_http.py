@@ -1,6 +1,7 @@
 """Verifiers over HTTP: what is refused, in which words, and what is answered all the same."""
 
 import json
+import time
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -21,6 +22,8 @@ LOOP = "```python\ndef double(n):\n    while True:\n        pass\n```"
 TESTS = {"kind": "tests", "tests": ["assert double(2) == 4"], "entry_point": "double"}
 PROGRAM = {"kind": "program", "source": "def sat(answer):\n    return '51' in str(answer)"}
 EXACT = {"kind": "exact", "answer": "51"}
+SLEEP_S = 1.5
+SLEEPER = f"```python\nimport time\ntime.sleep({SLEEP_S})\nprint(17 * 3)\n```"
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
@@ -139,6 +142,19 @@ async def test_a_wrong_verifier_is_refused_by_its_path(
     assert words in error["message"]
     assert len(error["message"]) < 1500
     assert await workers.bodies() == []
+
+
+async def test_the_time_of_programs_is_not_the_gateways_own(
+    sandboxed: Client, workers: Workers
+) -> None:
+    slow = {"contains": "prints only the final value", "answer": SLEEPER}
+    await workers.small.script(rules=[slow])
+    began = time.perf_counter()
+    response = await sandboxed.chat(SUM, entroute={"strategy": "program_first"})
+    elapsed_s = time.perf_counter() - began
+    assert response.json()["choices"][0]["message"]["content"] == "The answer is 51."
+    assert elapsed_s > SLEEP_S
+    assert float(response.headers["x-entroute-overhead-ms"]) / 1000 <= elapsed_s - SLEEP_S
 
 
 async def test_unknown_names_are_answered_with_the_known_ones(sandboxed: Client) -> None:

@@ -20,7 +20,7 @@ _FAILURES = (CallFailed, WorkerRejected, DeadlineExceeded)
 
 
 class Stopwatch:
-    """Adds up the time in which upstream calls are awaited, and that in which all of them wait.
+    """Adds up the time in which others are awaited, and that in which all upstream calls wait.
 
     A call that waits in a tier's queue is not upstream; while others are, the time is theirs.
 

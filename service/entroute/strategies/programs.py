@@ -87,7 +87,7 @@ async def printed(run: Run, sandbox: Sandbox, text: str, *, wall_s: float) -> Pr
     try:
         async with until_deadline(run):
             repeat = Repeat.of(run.principal.tenant, run.options.cache)
-            with run.trace.step("sandbox") as step:
+            with run.trace.outside("sandbox") as step:
                 execution = await sandbox.run(code, wall_s=wall_left(run, wall_s), repeat=repeat)
                 step.note(status=execution.status)
     except SandboxUnavailable:

@@ -135,7 +135,7 @@ class Trial:
         try:
             async with until_deadline(self.run):
                 wall_s = wall_left(self.run, self.wall_s)
-                with self.run.trace.step("sandbox") as step:
+                with self.run.trace.outside("sandbox") as step:
                     execution = await self.sandbox.run(
                         self._source(code, checks), wall_s=wall_s, repeat=self._repeat()
                     )

@@ -68,7 +68,7 @@ _HISTOGRAMS: tuple[tuple[str, str, tuple[str, ...], tuple[float, ...]], ...] = (
     ),
     (
         "overhead_seconds",
-        "Time of the gateway itself, upstream excluded.",
+        "Time of the gateway itself: workers, programs and reward models excluded.",
         ("endpoint",),
         _OVERHEADS,
     ),

@@ -79,7 +79,7 @@ async def reported(
     nonce = f"{run.rng.getrandbits(128):032x}"
     source = _HARNESS.format(nonce=nonce, facts=json.dumps(json.dumps(facts))) + program
     repeat = Repeat.of(run.principal.tenant, run.options.cache, nonce)
-    with run.trace.step("sandbox") as step:
+    with run.trace.outside("sandbox") as step:
         execution = await sandbox.run(source, wall_s=wall_s, repeat=repeat)
         step.note(status=execution.status)
     found = [line[32:] for line in execution.stdout.split("\n") if line.startswith(nonce)]

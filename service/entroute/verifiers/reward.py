@@ -76,7 +76,7 @@ class Reward:
     async def _judged(self, request: ChatRequest, texts: Sequence[str]) -> dict[str, Verdict]:
         left = self._run.ledger.budget.deadline - self._run.clock()
         try:
-            with self._run.trace.step("reward", endpoint=self._endpoint) as step:
+            with self._run.trace.outside("reward", endpoint=self._endpoint) as step:
                 scores = await self._client.scores(request, texts, left, step.headers)
         except ValueError as error:
             reason = f"reward model '{self._endpoint}': {quoted(str(error))}"
