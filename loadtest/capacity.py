@@ -9,13 +9,16 @@ them. For each arm the smallest fleet is searched of which 95% of calls begin wi
 
 import argparse
 import json
+import math
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from random import Random
-from typing import Any
+from typing import Any, get_args
 
+from entroute.backends.balancing import BalancerKind
 from entroute.deciding import shipped_profile
 from entroute.errors import ConfigurationError
 from entroute.evaluation.lengths import Lengths, read_trace
@@ -24,7 +27,7 @@ from entroute.evaluation.sizing_workers import Worker
 from entroute.evaluation.step_times import OVERHEAD_S, ForwardSteps
 from entroute.profile.profile import read_profile
 from loadtest.capacity_measures import Result
-from loadtest.capacity_search import Scene, simulated, smallest
+from loadtest.capacity_search import WARM_S, Scene, simulated, smallest
 from loadtest.capacity_traffic import Way, always, cascade, planned, poisson, scaled
 
 TIERS = ("small=a100/Meta-Llama-3-8B/1", "large=a100/Meta-Llama-3-70B/4")
@@ -67,6 +70,11 @@ def simulate(given: argparse.Namespace) -> dict[str, Any]:
     arrivals = scaled(read_trace(given.trace), given.rate, given.seconds)
     if given.poisson:
         arrivals = poisson(arrivals, Random(given.seed))
+    if arrivals[-1].at_s <= WARM_S:
+        raise ConfigurationError(
+            f"--seconds: the trace ends after {arrivals[-1].at_s:.3g} s, but what comes in the"
+            f" first {WARM_S:g} s is not counted"
+        )
     scene = Scene(
         arrivals=arrivals,
         supplies=supplies_of(given),
@@ -79,8 +87,9 @@ def simulate(given: argparse.Namespace) -> dict[str, Any]:
     rows = {}
     for name in given.arms.split(","):
         began = time.perf_counter()
-        rows[name] = _arm(scene, ways_of(name, given.window), Traffic(rate, lengths), given)
-        print(f"{name}: {time.perf_counter() - began:.0f} s", flush=True)
+        ways = ways_of(name, given.window)
+        rows[name] = _arm(scene, ways, Traffic(rate, lengths), given)
+        print(f"{name}: {time.perf_counter() - began:.0f} s", file=sys.stderr, flush=True)
     options = {name: str(value) for name, value in vars(given).items() if name != "out"}
     traffic = {"requests": len(arrivals), "requests_per_s": rate}
     traffic |= {"prompt_tokens": lengths.prompt, "completion_tokens": lengths.answer}
@@ -96,6 +105,8 @@ def _arm(
     """
     target = Target(given.utilisation, given.bound)
     needs = needs_of_ways(ways, traffic.lengths.answer)
+    if unknown := sorted(set(needs) - set(scene.supplies)):
+        raise ConfigurationError(f"--tier: {unknown[0]} is missing, which --arms asks")
     roughly = size(traffic, needs, scene.supplies, Target(given.utilisation), GatewayCost())
     begin = {name: tier.replicas for name, tier in roughly.tiers.items()}
     fleet, result = smallest(scene, ways, begin, given.bound)
@@ -191,21 +202,35 @@ def _parser() -> argparse.ArgumentParser:
     option("--forward-times", type=Path, required=True, help="vidur_linear_times.csv.gz")
     option("--tier", action="append", help=f"NAME=GPU/MODEL/TP; else {' '.join(TIERS)}")
     option("--arms", default=",".join(ARMS), help="small, large, profile, cascade=SHARE")
-    option("--window", type=int, default=24, help="tokens that a cascade holds back")
-    option("--rate", type=float, help="requests a second; the trace's own if left out")
-    option("--seconds", type=float, default=1200.0, help="of the trace, after --rate")
-    option("--bound", type=float, default=2.0, help="seconds to a call's first token, p95")
-    option("--utilisation", type=float, default=0.7, help="what `size` may use of a worker")
+    option("--window", type=_count, default=24, help="tokens that a cascade holds back")
+    option("--rate", type=_above_0, help="requests a second; the trace's own if left out")
+    option("--seconds", type=_above_0, default=1200.0, help="of the trace, after --rate")
+    option("--bound", type=_above_0, default=2.0, help="seconds to a call's first token, p95")
+    option("--utilisation", type=_above_0, default=0.7, help="what `size` may use of a worker")
     option("--poisson", action="store_true", help="at random times, not the trace's")
-    option("--balancer", default="prefix_affinity", help="or least_loaded, round_robin")
-    option("--max-in-flight", type=int, help="calls given to a worker at once")
-    option("--max-num-seqs", type=int, default=256)
-    option("--max-num-batched-tokens", type=int, default=2048)
+    option("--balancer", default="prefix_affinity", choices=get_args(BalancerKind))
+    option("--max-in-flight", type=_count, help="calls given to a worker at once")
+    option("--max-num-seqs", type=_count, default=256)
+    option("--max-num-batched-tokens", type=_count, default=2048)
     option("--overhead-ms", type=float, default=OVERHEAD_S * 1e3, help="of a step")
     option("--usd-per-gpu-hour", type=float, default=2.0)
     option("--seed", type=int, default=0)
     option("--out", type=Path, help="JSON")
     return parser
+
+
+def _above_0(text: str) -> float:
+    value = float(text)
+    if not 0 < value < math.inf:
+        raise argparse.ArgumentTypeError(f"{text} is not above 0")
+    return value
+
+
+def _count(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not 1 or more")
+    return value
 
 
 if __name__ == "__main__":

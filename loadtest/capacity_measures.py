@@ -126,9 +126,9 @@ def _figures(
     drawn = [sorted(value for block in sample for value in block) for sample in samples]
     found = {}
     for name, level in (("p50", 0.5), ("p95", 0.95), ("p99", 0.99)):
-        means = sorted(one[max(0, ceil(level * len(one)) - 1)] for one in drawn)
+        resampled = sorted(one[max(0, ceil(level * len(one)) - 1)] for one in drawn)
         value = percentile([value for block in blocks for value in block], level)
-        low, high = means[int(0.025 * RESAMPLES)], means[int(0.975 * RESAMPLES) - 1]
+        low, high = resampled[int(0.025 * RESAMPLES)], resampled[int(0.975 * RESAMPLES) - 1]
         found[name] = Figure(value, low, high)
     return found
 

@@ -12,6 +12,9 @@ from loadtest.capacity_fleet import Fleet, TierSpec
 from loadtest.capacity_measures import Result, measured
 from loadtest.capacity_traffic import Way
 
+WARM_S = 60.0
+"""Requests of the first so many seconds are not counted: the fleet was empty before."""
+
 
 @dataclass(frozen=True, slots=True)
 class Scene:
@@ -30,7 +33,7 @@ class Scene:
     supplies: Mapping[str, Supply]
     balancer: BalancerKind = "prefix_affinity"
     max_in_flight: int | None = None
-    warm_s: float = 60.0
+    warm_s: float = WARM_S
     seed: int = 0
 
 

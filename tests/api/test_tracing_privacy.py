@@ -137,6 +137,21 @@ async def test_nothing_that_was_said_and_no_key_is_in_a_single_byte_of_it(
     assert keyed == {"partners"}
 
 
+@pytest.mark.parametrize("calls", [5, [5], [{"id": "c1", "function": "f"}], [{}]])
+async def test_nonsense_that_a_worker_takes_is_recorded_as_it_can_be(
+    workers: Workers, http: httpx.AsyncClient, collector: Collector, tmp_path: Path, calls: Any
+) -> None:
+    said = [{"role": "assistant", "tool_calls": calls}, {"role": "user", "content": "Is it so?"}]
+    async with serving(settings_of(workers, collector, tmp_path, content=True)) as url:
+        client, headers = client_of(url, http), {"authorization": f"Bearer {KEY}"}
+        response = await client.post(
+            "chat/completions", {"model": "small", "messages": said}, headers
+        )
+        assert response.status_code == 200
+    (chat,) = [span for span in collector.spans if span.operation == "chat"]
+    assert "Is it so?" in chat.facts["gen_ai.input.messages"]
+
+
 async def test_prompts_and_answers_are_recorded_where_that_is_asked_for(
     workers: Workers, http: httpx.AsyncClient, collector: Collector, tmp_path: Path
 ) -> None:

@@ -76,6 +76,23 @@ def test_a_bound_that_reading_alone_breaks_is_refused():
         sized(target=Target(ttft_s=0.05))
 
 
+def test_traffic_beyond_any_fleet_is_said_to_be_that():
+    with pytest.raises(ConfigurationError, match=r"tiers\.small: .* more than 10000 workers"):
+        sized(replace(TRAFFIC, rate=1e6))
+
+
+def test_answers_that_never_end_are_refused():
+    with pytest.raises(ConfigurationError, match=r"traffic: answers of 1e\+14 tokens"):
+        sized(replace(TRAFFIC, lengths=Lengths(((1.0, 1e14),))))
+
+
+def test_a_worker_that_reads_for_nothing_is_bound_by_its_answers():
+    steps = IdealisedSteps(prompt_s=0.0, token_s=0.02)
+    # 8 answers at once, each of 50 steps after its first token.
+    most = 8 / (50 * 0.02)
+    assert capacity(Worker(steps, 8, 10_000), LENGTHS) == pytest.approx(most, rel=0.25)
+
+
 def test_every_call_is_charged():
     plain, voted = sized(), sized(needs={"small": Need(calls=4.0, answers=4.0)})
     assert voted.tiers["small"].calls_per_s == 4 * plain.tiers["small"].calls_per_s

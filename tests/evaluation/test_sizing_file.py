@@ -95,6 +95,7 @@ def test_workers_by_forward_times_and_a_trace(tmp_path: Path, capsys):
         ("traffic.trace", "a.csv", "traffic: Value error, give a trace, or prompt_tokens"),
         ("mix.plans", {"large x1": 1}, "mix: Value error, give calls by tier, or plans"),
         ("mix.calls.large.calls", -0.1, "mix.calls.large.calls"),
+        ("mix.calls", {"small": {"calls": 0}}, "mix: Value error, calls: no tier is asked"),
         ("tiers.small.worker.batch", 0, "tiers.small.worker.runtime.batch"),
         ("tiers.small.worker.kind", "magic", "tiers.small.worker"),
         ("tiers.small.gpu_price", 3, "tiers.small.gpu_price"),
@@ -108,6 +109,19 @@ def test_a_wrong_field_is_named(tmp_path: Path, path: str, value: Any, said: str
     file.write_text(yaml.safe_dump(changed(path, value)))
     with pytest.raises(ConfigurationError, match=said):
         read_sizing(file)
+
+
+def test_a_file_that_is_no_section_is_refused(tmp_path: Path):
+    with pytest.raises(ConfigurationError, match=r"size\.yaml: all of it: Input should be"):
+        read_sizing(written(tmp_path, []))
+
+
+def test_long_names_stay_whole_in_a_narrow_table(
+    tmp_path: Path, capsys, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("COLUMNS", "80")
+    row = json.loads(json.dumps(FILE).replace('"small"', '"a-tier-of-a-model-with-a-long-name"'))
+    assert "…" not in run(written(tmp_path, row), capsys)
 
 
 def test_an_unknown_tier_is_refused(tmp_path: Path, capsys):

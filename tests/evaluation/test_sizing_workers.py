@@ -13,6 +13,8 @@ from entroute.evaluation.lengths import Arrival, Lengths, Spread, read_trace
 from entroute.evaluation.step_times import ForwardSteps, Step
 from tests.evaluation.forward_times import slow_gpu, written_table
 
+TRACE = b"arrival_s,input_tokens,output_tokens\n1,1,2\n"
+
 
 def test_forward_times_are_interpolated():
     steps = slow_gpu()
@@ -54,7 +56,7 @@ def test_what_the_table_lacks_is_named(tmp_path: Path, gpu: str, model: str, gpu
 def test_no_table_is_refused(tmp_path: Path):
     path = tmp_path / "a.csv"
     path.write_text("a,b\n1,2\n")
-    with pytest.raises(ConfigurationError, match=r"a\.csv: no table of forward times"):
+    with pytest.raises(ConfigurationError, match=r"a\.csv: the column gpu is missing"):
         ForwardSteps.read(path, "a100", "Meta-Llama-3-8B", 1)
     with pytest.raises(ConfigurationError, match="cannot be read"):
         ForwardSteps.read(tmp_path / "none.csv", "a100", "Meta-Llama-3-8B", 1)
@@ -72,6 +74,8 @@ def test_a_trace_is_read_in_order(tmp_path: Path):
         ("arrival_s,input_tokens\n1,2\n", "the column output_tokens is missing"),
         ("arrival_s,input_tokens,output_tokens\n1,x,2\n", r"trace\.csv:2: .* must be numbers"),
         ("arrival_s,input_tokens,output_tokens\n1,-4,2\n", "must not be negative"),
+        ("arrival_s,input_tokens,output_tokens\n1,4,2\n1,inf,2\n", r"trace\.csv:3: .* end"),
+        ("arrival_s,input_tokens,output_tokens\n", r"trace\.csv: holds no request"),
     ],
 )
 def test_a_wrong_trace_is_refused_by_its_place(tmp_path: Path, text: str, said: str):
@@ -79,6 +83,33 @@ def test_a_wrong_trace_is_refused_by_its_place(tmp_path: Path, text: str, said: 
     path.write_text(text)
     with pytest.raises(ConfigurationError, match=said):
         read_trace(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [
+        ("a.csv", TRACE + b"\xff,1,2\n"),
+        ("a.csv", TRACE + b"1" * 200_000),
+        ("a.csv.gz", TRACE),
+        ("a.csv.gz", gzip.compress(TRACE)[:-4]),
+        ("a.csv.gz", gzip.compress(TRACE)[:10] + b"\xff" * 20),
+    ],
+    ids=("bytes", "field", "not packed", "cut off", "broken"),
+)
+def test_a_broken_file_is_named(tmp_path: Path, name: str, data: bytes):
+    path = tmp_path / name
+    path.write_bytes(data)
+    with pytest.raises(ConfigurationError, match=f"{name}: cannot be read as a table"):
+        read_trace(path)
+
+
+@pytest.mark.parametrize("row", ["0,5", "x,5", "64,nan", "64,0", "64"])
+def test_a_wrong_forward_time_is_refused_by_its_place(tmp_path: Path, row: str):
+    path = tmp_path / "times.csv"
+    header = "gpu,model,tp,num_tokens,linear_ms_per_forward"
+    path.write_text(f"{header}\na100,Meta-Llama-3-8B,1,1,10\na100,Meta-Llama-3-8B,1,{row}\n")
+    with pytest.raises(ConfigurationError, match=r"times\.csv:3: num_tokens"):
+        ForwardSteps.read(path, "a100", "Meta-Llama-3-8B", 1)
 
 
 @given(st.lists(st.tuples(st.integers(1, 9000), st.integers(1, 900)), min_size=1, max_size=300))

@@ -98,6 +98,49 @@ def test_the_command_writes_what_the_report_draws(tmp_path: Path, capsys):
     assert (tmp_path / "a.png").stat().st_size > 10_000
 
 
+@pytest.mark.parametrize(
+    ("option", "said"),
+    [
+        ("--seconds=50", r"--seconds: .* first 60 s is not counted"),
+        ("--arms=huge,small", "--arms: huge is none of"),
+        ("--arms=large", "--tier: large is missing"),
+    ],
+)
+def test_what_cannot_be_simulated_is_refused(tmp_path: Path, option: str, said: str):
+    times = written_table(tmp_path)
+    tier = "--tier=small=a100/Meta-Llama-3-8B/1"
+    given = [f"--trace={SAMPLE}", f"--forward-times={times}", tier, "--seconds=120"]
+    with pytest.raises(SystemExit, match=said):
+        main([*given, option])
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        "--rate=0",
+        "--rate=-3",
+        "--bound=nan",
+        "--max-in-flight=0",
+        "--max-num-seqs=0",
+        "--window=0",
+        "--balancer=fastest",
+    ],
+)
+def test_wrong_options_are_named(tmp_path: Path, option: str, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        main([f"--trace={SAMPLE}", f"--forward-times={tmp_path}", option])
+    assert stopped.value.code == 2
+    assert f"argument {option.partition('=')[0]}: " in capsys.readouterr().err
+
+
+def test_what_is_printed_is_json(tmp_path: Path, capsys):
+    times = written_table(tmp_path)
+    tier = "--tier=small=a100/Meta-Llama-3-8B/1"
+    arguments = [f"--trace={SAMPLE}", f"--forward-times={times}", tier]
+    main([*arguments, "--arms=small", "--seconds=90"])
+    assert list(json.loads(capsys.readouterr().out)["arms"]) == ["small"]
+
+
 def test_a_wrong_tier_is_refused(tmp_path: Path):
     times = written_table(tmp_path)
     with pytest.raises(SystemExit, match="--tier small=a100: write NAME="):

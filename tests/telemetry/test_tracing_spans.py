@@ -1,5 +1,7 @@
 """Finished traces as spans, where no gateway is needed to see it."""
 
+import gc
+import weakref
 from dataclasses import replace
 from typing import Any
 
@@ -13,9 +15,11 @@ from opentelemetry.trace import StatusCode
 from entroute.errors import WorkerFailed
 from entroute.evidence import Result, Trace
 from entroute.spending import Charge, Usage
+from entroute.telemetry.tracing_content import MOST_CHARACTERS
 from entroute.telemetry.tracing_context import SpanContext
 from entroute.telemetry.tracing_spans import SpanWriter
 from entroute.telemetry.tracing_story import QuietStory, RequestStory
+from entroute.types import Call, ChatRequest
 from tests.builders import a_completion
 from tests.scripted import FakeClock
 
@@ -148,6 +152,32 @@ def test_what_a_worker_calls_its_model_is_told_only_where_it_is_a_name() -> None
         assert span.attributes is not None
         assert span.attributes.get("gen_ai.response.model") == told_as
         assert span.attributes["gen_ai.response.finish_reasons"] == ("other",)
+
+
+def test_what_was_said_dies_with_its_trace_and_waits_for_no_collection_of_cycles() -> None:
+    told = Told()
+    story = told.story()
+    answer = a_completion("It is so.")
+    gone = weakref.ref(story)
+    called = story.call(0, "chat", "m")
+    called.note(answer=answer)
+    gc.disable()
+    try:
+        told.spans(a_trace(story, charges=(charged(0),)))
+        del story, called
+        assert gone() is None
+    finally:
+        gc.enable()
+
+
+def test_long_prompts_are_cut_off() -> None:
+    told = Told(content=True)
+    story = told.story()
+    request = ChatRequest("m", ({"role": "user", "content": "x" * 100_000},))
+    story.call(0, "chat", "m").note(call=Call(0, request, "answer", 1.0))
+    (call, _) = told.spans(a_trace(story, charges=(charged(0),)))
+    assert call.attributes is not None
+    assert len(str(call.attributes["gen_ai.input.messages"])) == MOST_CHARACTERS
 
 
 def test_a_client_that_is_not_trusted_is_linked_to() -> None:

@@ -70,6 +70,13 @@ def test_what_failed_before_its_twin_won_says_how() -> None:
     assert first.failures == []
 
 
+def test_what_fails_after_its_twin_won_is_told_of_the_twins_worker() -> None:
+    first, twin = raced(a_story(FakeClock()), FakeClock(), won=True)
+    twin.failed(WorkerUnavailable("http://fast:1/v1", "broke off", refused=False))
+    assert [failure.worker for failure in first.failures] == ["http://fast:1/v1"]
+    assert twin.failures == []
+
+
 @pytest.mark.parametrize("error", [asyncio.CancelledError(), GeneratorExit()])
 def test_giving_up_is_no_failure(error: BaseException) -> None:
     called = a_story(FakeClock()).call(0, "chat", "m")

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import orjson
 import typer
@@ -106,7 +106,7 @@ def _totals(report: Mapping[str, Any]) -> Table:
     )
     columns = ("", "workers", "gateways", "USD an hour", "USD per 1000 requests")
     for place, name in enumerate(columns):
-        table.add_column(name, justify="right" if place else "left")
+        table.add_column(name, justify="right" if place else "left", overflow="fold")
     for name, arm in report["arms"].items():
         workers = " + ".join(f"{t['replicas']} {tier}" for tier, t in arm["tiers"].items())
         money = f"{arm['usd_per_hour']:.2f}", f"{arm['usd_per_1000_requests']:.3f}"
@@ -128,7 +128,8 @@ def _tiers(report: Mapping[str, Any]) -> Table:
         f"TTFT p{share:.0%}",
     )
     for place, name in enumerate(columns):
-        table.add_column(name.rstrip("%"), justify="right" if place > 1 else "left")
+        justify: Literal["left", "right"] = "right" if place > 1 else "left"
+        table.add_column(name.rstrip("%"), justify=justify, overflow="fold")
     for name, arm in report["arms"].items():
         for tier, row in arm["tiers"].items():
             table.add_row(

@@ -1,15 +1,14 @@
 """How long prompts and answers are, from a trace of requests or from means."""
 
-import csv
-import gzip
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import exp, log, sqrt
+from math import exp, inf, log, sqrt
 from pathlib import Path
 from statistics import NormalDist, fmean
 from typing import Self
 
 from entroute.errors import ConfigurationError
+from entroute.evaluation.tables import read_table
 
 _PAIRS = 120
 _GOLDEN = 0.6180339887498949
@@ -118,22 +117,12 @@ def read_trace(path: Path) -> list[Arrival]:
         path: A `.csv`, or `.csv.gz`.
 
     Raises:
-        ConfigurationError: It cannot be read, lacks a column, or a row is no request.
+        ConfigurationError: It cannot be read, lacks a column, holds no row, or one is no request.
     """
-    try:
-        with gzip.open(path, "rt") if path.suffix == ".gz" else path.open() as file:
-            arrivals = list(_rows(path, csv.DictReader(file)))
-    except (OSError, EOFError) as error:
-        raise ConfigurationError(f"{path}: cannot be read as a trace: {error}") from error
+    arrivals = [_arrival(place, row) for place, row in read_table(path, _COLUMNS)]
+    if not arrivals:
+        raise ConfigurationError(f"{path}: holds no request")
     return sorted(arrivals, key=lambda arrival: arrival.at_s)
-
-
-def _rows(path: Path, rows: "csv.DictReader[str]") -> Iterator[Arrival]:
-    lacking = [name for name in _COLUMNS if name not in (rows.fieldnames or ())]
-    if lacking:
-        raise ConfigurationError(f"{path}: the column {lacking[0]} is missing")
-    for row in rows:
-        yield _arrival(f"{path}:{rows.line_num}", row)
 
 
 def _arrival(place: str, row: Mapping[str, str]) -> Arrival:
@@ -141,7 +130,9 @@ def _arrival(place: str, row: Mapping[str, str]) -> Arrival:
         at_s, prompt, answer = (float(row[name]) for name in _COLUMNS)
     except (TypeError, ValueError):
         raise ConfigurationError(f"{place}: {', '.join(_COLUMNS)} must be numbers") from None
-    if not (at_s >= 0 and prompt >= 0 and answer >= 0):
-        raise ConfigurationError(f"{place}: {', '.join(_COLUMNS)} must not be negative")
+    if not all(0 <= value < inf for value in (at_s, prompt, answer)):
+        raise ConfigurationError(
+            f"{place}: {', '.join(_COLUMNS)} must not be negative, nor without end"
+        )
     blocks = tuple((row.get("prefix_blocks") or "").split())
     return Arrival(at_s, max(1, int(prompt)), max(1, int(answer)), blocks)

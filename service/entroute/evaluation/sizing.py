@@ -141,7 +141,7 @@ def size(
     target: Target,
     gateway: GatewayCost,
 ) -> Sizing:
-    """Return the least fleet that keeps to the target.
+    """Return the least fleet that keeps to the target; of over 100 workers 2% more at most.
 
     Args:
         traffic: What is asked.
@@ -183,6 +183,10 @@ def _tier(name: str, traffic: Traffic, need: Need, supply: Supply, target: Targe
     lengths = traffic.lengths.scaled(answer=need.answers / need.calls)
     calls_per_s = traffic.rate * (1 - traffic.answered) * need.calls
     most = capacity(supply.worker, lengths, traffic.cached)
+    if not most:
+        raise ConfigurationError(
+            f"traffic: answers of {lengths.answer:.3g} tokens are too long for tier {name}"
+        )
     replicas = max(supply.least, ceil(calls_per_s / (most * target.utilisation)))
     while replicas <= MOST_REPLICAS:
         found = _with(replicas, calls_per_s, most, lengths, traffic.cached, supply, target)
@@ -190,7 +194,12 @@ def _tier(name: str, traffic: Traffic, need: Need, supply: Supply, target: Targe
             return found
         if found is not None and found.utilisation < 0.01:  # noqa: PLR2004 - idle, and still late
             break
-        replicas += max(1, replicas // 50)
+        replicas += max(1, replicas // 50)  # a step costs the more, the more workers there are
+    if replicas > MOST_REPLICAS:
+        raise ConfigurationError(
+            f"tiers.{name}: {calls_per_s:.3g} calls a second take more than {MOST_REPLICAS} workers"
+            " by this target: give it a faster worker, or less traffic"
+        )
     raise ConfigurationError(
         f"target.ttft_s: tier {name} cannot begin {target.percentile:.0%} of its calls within"
         f" {target.ttft_s} s: reading a long prompt alone takes longer"

@@ -85,6 +85,8 @@ class MixSettings(_Value):
     def _one(self) -> Self:
         if (self.calls is None) == (self.plans is None):
             raise ValueError("give calls by tier, or plans of a profile")
+        if self.calls is not None and not any(need.calls for need in self.calls.values()):
+            raise ValueError("calls: no tier is asked for anything")
         if self.plans is not None and sum(self.plans.values()) <= 0:
             raise ValueError("plans: the shares add up to nothing")
         return self
@@ -199,7 +201,7 @@ def read_sizing(path: Path) -> SizingSettings:
         raise ConfigurationError(f"{path}: no YAML: {error}") from error
     except ValidationError as error:
         found = error.errors(include_url=False, include_input=False)
-        lines = [f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in found]
+        lines = [f"{'.'.join(map(str, one['loc'])) or 'all of it'}: {one['msg']}" for one in found]
         raise ConfigurationError(f"{path}: " + "; ".join(lines)) from error
 
 

@@ -88,8 +88,10 @@ def busy_at(worker: Worker, rate: float, lengths: Lengths, cached: float = 0.0) 
 
 
 def capacity(worker: Worker, lengths: Lengths, cached: float = 0.0) -> float:
-    """Return the most calls a second that a worker keeps up with. See `busy_at`."""
-    low, high = 0.0, 1 / fmean(_readings(worker, lengths, cached, 0.0))
+    """Return the most calls a second that a worker keeps up with, 0 for none. See `busy_at`."""
+    reading = fmean(_readings(worker, lengths, cached, 0.0))
+    # Where reading takes no time of its own, each prompt still takes one of the steps that write.
+    low, high = 0.0, 1 / (reading or worker.steps.seconds(Step(writing=1)))
     for _ in range(_HALVINGS):
         middle = (low + high) / 2
         if busy_at(worker, middle, lengths, cached) is None:

@@ -4,16 +4,16 @@ A step of a worker that batches continuously reads some prompt tokens and makes 
 answer that it is writing.
 """
 
-import csv
-import gzip
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import inf
 from pathlib import Path
 from typing import Protocol, Self
 
 from entroute.errors import ConfigurationError
 from entroute.evaluation.hardware import GPUS, MODELS, Gpu, Model
+from entroute.evaluation.tables import read_table
 
 OVERHEAD_S = 0.002
 """Seconds of a step that are no forward time: scheduling, sampling, detokenising. An assumption."""
@@ -23,6 +23,8 @@ BANDWIDTH_SHARE = 0.8
 
 FLOPS_SHARE = 0.6
 """Share of the peak that attention reaches over a prompt: 50 to 73% on an A100 (2307.08691)."""
+
+_COLUMNS = ("gpu", "model", "tp", "num_tokens", "linear_ms_per_forward")
 
 LINK_BYTES_PER_S = 2.0e11
 LINK_LATENCY_S = 1.0e-5
@@ -162,7 +164,7 @@ class ForwardSteps:
             overhead_s: Seconds of a step beside the forward pass.
 
         Raises:
-            ConfigurationError: The file cannot be read, or holds no such rows.
+            ConfigurationError: The file cannot be read, holds no such rows, or one is wrong.
         """
         rows = sorted(_rows(path, gpu, model, tensor_parallel))
         known = GPUS.get(gpu), MODELS.get(model)
@@ -181,14 +183,20 @@ class ForwardSteps:
 
 def _rows(path: Path, gpu: str, model: str, tensor_parallel: int) -> Sequence[tuple[int, float]]:
     wanted = (gpu, model, str(tensor_parallel))
+    return [
+        _time(place, row)
+        for place, row in read_table(path, _COLUMNS)
+        if (row["gpu"], row["model"], row["tp"]) == wanted
+    ]
+
+
+def _time(place: str, row: Mapping[str, str]) -> tuple[int, float]:
     try:
-        with gzip.open(path, "rt") if path.suffix == ".gz" else path.open() as file:
-            return [
-                (int(row["num_tokens"]), float(row["linear_ms_per_forward"]) / 1e3)
-                for row in csv.DictReader(file)
-                if (row["gpu"], row["model"], row["tp"]) == wanted
-            ]
-    except (OSError, EOFError) as error:
-        raise ConfigurationError(f"{path}: cannot be read: {error}") from error
-    except (KeyError, ValueError, TypeError) as error:
-        raise ConfigurationError(f"{path}: no table of forward times: {error}") from error
+        tokens, milliseconds = int(row["num_tokens"]), float(row["linear_ms_per_forward"])
+    except (TypeError, ValueError):
+        tokens = milliseconds = 0
+    if not (tokens > 0 and 0 < milliseconds < inf):
+        raise ConfigurationError(
+            f"{place}: num_tokens and linear_ms_per_forward must be numbers above 0"
+        )
+    return tokens, milliseconds / 1e3

@@ -3,18 +3,21 @@
 Source: OpenTelemetry's schemas gen-ai-input-messages.json and gen-ai-output-messages.json.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import orjson
 
 from entroute.types import Call, Completion
 
+MOST_CHARACTERS = 32_768
+"""Of one attribute: what waits for a collector is bounded in spans, and a batch of it in bytes."""
+
 Part = dict[str, Any]
 
 
 def input_messages(call: Call) -> str:
-    """Return what a call asks, as JSON."""
+    """Return what a call asks, as JSON, cut off after `MOST_CHARACTERS`."""
     request = call.request
     if request.prompt is not None:
         said = [{"role": "user", "parts": [_text(request.prompt)]}]
@@ -29,7 +32,7 @@ def input_messages(call: Call) -> str:
 
 
 def output_messages(completion: Completion) -> str:
-    """Return what a worker answers, as JSON."""
+    """Return what a worker answers, as JSON, cut off after `MOST_CHARACTERS`."""
     reasoning = completion.extra.get("reasoning_content")
     parts = [{"type": "reasoning", "content": str(reasoning)}] if reasoning else []
     parts += [_text(completion.content)] if completion.content else []
@@ -49,20 +52,19 @@ def _parts(message: Mapping[str, Any]) -> list[Part]:
         text = part.get("text") if isinstance(part, Mapping) else None
         kind = str(part.get("type", "other")) if isinstance(part, Mapping) else "other"
         parts.append({"type": kind} if text is None else _text(str(text)))
-    return parts + _tool_calls(message.get("tool_calls") or ())
+    return parts + _tool_calls(message.get("tool_calls"))
 
 
-def _tool_calls(calls: Iterable[Any]) -> list[Part]:
-    return [
-        {
-            "type": "tool_call",
-            "id": call.get("id"),
-            "name": (call.get("function") or {}).get("name"),
-            "arguments": (call.get("function") or {}).get("arguments"),
-        }
-        for call in calls
-        if isinstance(call, Mapping)
-    ]
+def _tool_calls(calls: Any) -> list[Part]:
+    """Return tool calls; nobody has checked what clients and workers give as such."""
+    found = []
+    for call in calls if isinstance(calls, list | tuple) else ():
+        if isinstance(call, Mapping):
+            function = call.get("function")
+            named = function if isinstance(function, Mapping) else {}
+            told = {"name": named.get("name"), "arguments": named.get("arguments")}
+            found.append({"type": "tool_call", "id": call.get("id"), **told})
+    return found
 
 
 def _text(content: str) -> Part:
@@ -70,4 +72,4 @@ def _text(content: str) -> Part:
 
 
 def _json(messages: list[dict[str, Any]]) -> str:
-    return orjson.dumps(messages, default=dict).decode()
+    return orjson.dumps(messages, default=dict).decode()[:MOST_CHARACTERS]

@@ -69,6 +69,7 @@ class SpanWriter:
             kind = api.SpanKind.INTERNAL if internal else api.SpanKind.CLIENT
             _end(self._child(story, step, name, told, kind), story, step, end)
         self._request(trace, story, end, calls, lambda c: charges[c.number].tier)
+        story.forget()
 
     def _request(
         self,

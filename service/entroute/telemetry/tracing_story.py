@@ -76,6 +76,9 @@ class Called(Span):
         worker: URL of the worker that has it, "" before.
         engine: What that runs, "" where unknown.
         failures: Attempts that failed.
+        story: What it is part of.
+        racer: Its twin, while both run.
+        heir: The call that it goes on as: of a twin that won.
     """
 
     number: int = -1
@@ -85,6 +88,7 @@ class Called(Span):
     failures: list[Failure] = field(default_factory=list)
     story: "RequestStory | None" = None
     racer: "Called | None" = None
+    heir: "Called | None" = None
 
     def asked(self, worker: str, engine: str) -> None:
         """Note the worker that it is put on. See `CallSpan`."""
@@ -92,7 +96,8 @@ class Called(Span):
 
     def failed(self, error: Exception) -> None:
         """Note that this worker failed it. See `CallSpan`."""
-        self.failures.append(Failure(self._now, self.worker, type(error).__name__))
+        whose = self.heir or self
+        whose.failures.append(Failure(self._now, whose.worker, type(error).__name__))
 
     def ended(self, error: BaseException | None = None) -> None:
         """Note that it has ended. See `CallSpan`."""
@@ -109,10 +114,11 @@ class Called(Span):
 
     def raced(self, *, won: bool) -> None:
         """Let the twin end, after it has taken this call's place if it won. See `CallSpan`."""
-        lost = self.racer
+        lost, self.racer = self.racer, None
         if lost is None:
             return
         if won:
+            lost.heir = self
             for name in ("context", "started", "worker", "engine", "failures"):
                 ours, theirs = getattr(self, name), getattr(lost, name)
                 setattr(self, name, theirs)
@@ -201,6 +207,10 @@ class RequestStory:
     def passed(self, name: str, since: float, now: float) -> None:
         """Note a part of the walk. See `Story`."""
         self.passages.append((name, since, now))
+
+    def forget(self) -> None:
+        """Let go of all calls: in a cycle with them, prompts would wait for a full collection."""
+        self.calls.clear()
 
     def _child(self) -> SpanContext:
         own = self.context
